@@ -1,0 +1,1 @@
+//! Files in, judged and complete settings, keys and service secrets out.

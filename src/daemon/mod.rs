@@ -1,0 +1,1 @@
+//! How the daemon runs: signals, systemd, logging, start and stop.

@@ -1,0 +1,1 @@
+//! How the daemon is asked: listeners, routes, problems.

@@ -1,0 +1,3 @@
+//! The bearerd binary: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What is stored, and the door to it: record types, their encoding, typed tables, and the transaction an operation sees.

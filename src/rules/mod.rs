@@ -1,0 +1,1 @@
+//! What may happen: every operation as a pure function over a transaction.
