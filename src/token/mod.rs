@@ -1,1 +1,21 @@
-//! What a credential is: strings, hashes, ids, keys and envelopes, with no clock, no randomness and no I/O.
+//! What a credential *is*: strings, hashes, ids, keys and envelopes.
+//!
+//! The ground floor, and the first that an attacker's bytes reach. Everything here is a function of
+//! its arguments: no clock, no randomness, no file, no store. Parser and writer of each format share
+//! a file, each value has one spelling, and what does not parse says why without quoting itself.
+//!
+//! - [`secret`]: the types that cannot be printed, and the one comparison.
+//! - [`id`]: TypeIDs, safe to show and to log.
+//! - [`text`]: the opaque token, and what a presented string looks like.
+
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod digits;
+pub mod id;
+pub mod secret;
+pub mod text;
+
+pub use id::{ClientId, HostId, IdError, TokenId, UserId};
+pub use secret::{Key, Secret, TokenHash};
+pub use text::{Kind, Malformed, Prefix, Spelling, TokenText};
