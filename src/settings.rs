@@ -1,1 +1,0 @@
-//! The settings as plain values.
