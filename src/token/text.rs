@@ -40,7 +40,7 @@ const BODY_CHARS: usize = SUFFIX_CHARS + SECRET_CHARS + CHECKSUM_CHARS;
 /// The longest token of ours: prefix, tag, both `_`, body.
 pub const TOKEN_CHARS_MAX: usize = PREFIX_CHARS_MAX + 5 + BODY_CHARS;
 /// 2^256 - 1 in base 62. 43 digits could spell a little more, which no minting ever writes.
-const SECRET_MAX: &[u8; SECRET_CHARS] = b"yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1";
+const SECRET_MAX: &[u8] = b"yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1";
 
 /// What a token is for. One kind is never accepted where another is asked for.
 ///
