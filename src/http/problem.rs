@@ -1,0 +1,461 @@
+//! Every status and error body in one place (RFC 9457; RFC 6749 section 5.2 for the OAuth endpoints).
+//!
+//! A problem tells what is wrong with the request, in words of ours. It never carries the text of an
+//! inner error, never repeats a value that was sent, and tells nothing about what another caller owns.
+//! Every 401 has the same body, whatever was wrong: the log knows, the caller does not.
+
+use std::borrow::Cow;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+use super::reply::Reply;
+
+/// Seconds after which trying again is worth it when the store cannot be read or written.
+const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
+
+/// The challenge of a 401 to a request that carried no credential (RFC 6750 section 3).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"bearerd\"");
+/// The challenge of a 401 to a request whose credential was no good (RFC 6750 section 3.1).
+const CHALLENGE_INVALID: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"bearerd\", error=\"invalid_token\"");
+/// The challenge to an OAuth client that came with a name and a secret.
+const CHALLENGE_BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"bearerd\"");
+
+/// Words that an answer shows: fixed ones, or ones made of fixed ones and of names that were judged safe.
+pub type Words = Cow<'static, str>;
+
+/// What was presented with a request that is answered 401. It decides the challenge, never the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presented {
+    /// No credential at all.
+    Nothing,
+    /// A bearer or a cookie that is not good.
+    Bearer,
+    /// An OAuth client's name and secret that are not good.
+    Client,
+}
+
+/// Why a request is not answered as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// 400: refused before any route saw it, or by a route for a reason without a field.
+    BadRequest(Words),
+    /// 400: the body is not one JSON object with each member once.
+    InvalidJson,
+    /// 400: a field that is not known here, or whose value is not one it can have.
+    InvalidField {
+        /// The field's name, or `None` where the name itself is not fit to be repeated.
+        field: Option<Words>,
+        /// What would be right, such as the bound: `must be 1 to 200 characters`.
+        detail: Words,
+    },
+    /// 400: a field that has to be there is not.
+    MissingField(Words),
+    /// 400: a text sent as the thing to act on, not as a credential, is no token of ours.
+    InvalidToken,
+    /// 401: no credential, or one that is not good here.
+    Unauthenticated(Presented),
+    /// 403: known, and may not; with the scope that would have been enough, where it is one.
+    Forbidden {
+        /// The missing scope.
+        scope: Option<&'static str>,
+    },
+    /// 404: not there, or not the caller's to know.
+    NotFound,
+    /// 405: with what the target does allow.
+    MethodNotAllowed {
+        /// The value of `Allow`.
+        allow: Words,
+    },
+    /// 408: the request was not all there in time.
+    RequestTimeout,
+    /// 409: the state of things forbids it.
+    Conflict(Words),
+    /// 409: another host has that name.
+    HostExists,
+    /// 409: another user has that address.
+    EmailExists,
+    /// 409: another client has that slug.
+    SlugExists,
+    /// 409: the first admin was made long ago.
+    SetupComplete,
+    /// 409: nobody would be left to manage the daemon.
+    LastAdmin,
+    /// 413: the body is over its limit.
+    TooLarge,
+    /// 414: the request's target alone is over the limit of the head.
+    TargetTooLong,
+    /// 415: the body is not of the type, or in the coding, that the route reads.
+    UnsupportedMediaType,
+    /// 417: an expectation other than `100-continue`.
+    ExpectationFailed,
+    /// 429: too many, too fast, or a full queue.
+    RateLimited {
+        /// When to come back.
+        retry_after_seconds: u64,
+    },
+    /// 431: the head is over its limit.
+    HeadTooLarge,
+    /// 500: a fault of ours.
+    Internal,
+    /// 503: the store cannot answer now.
+    Unavailable,
+    /// 507: the disk is full; nothing can be changed.
+    StorageFull,
+}
+
+/// RFC 9457's members, and two of our own.
+#[derive(Serialize)]
+struct Shown<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl Problem {
+    /// A field whose value is not one it can have.
+    pub fn field(field: impl Into<Words>, detail: impl Into<Words>) -> Self {
+        Self::InvalidField { field: Some(field.into()), detail: detail.into() }
+    }
+
+    /// A field that has to be there and is not.
+    pub fn missing(field: impl Into<Words>) -> Self {
+        Self::MissingField(field.into())
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.terms().0
+    }
+
+    /// The stable word that a program can act on.
+    pub fn code(&self) -> &'static str {
+        self.terms().1
+    }
+
+    /// Status, code and title of each kind: the table that clients may build on.
+    fn terms(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest(_) => (S::BAD_REQUEST, "bad_request", "Bad request"),
+            Self::InvalidJson => (S::BAD_REQUEST, "invalid_json", "Invalid JSON"),
+            Self::InvalidField { .. } => (S::BAD_REQUEST, "invalid_field", "Invalid field"),
+            Self::MissingField(_) => (S::BAD_REQUEST, "missing_field", "Missing field"),
+            Self::InvalidToken => (S::BAD_REQUEST, "invalid_token", "Invalid token"),
+            Self::Unauthenticated(_) => (S::UNAUTHORIZED, "unauthenticated", "Unauthenticated"),
+            Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "Forbidden"),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
+            Self::MethodNotAllowed { .. } => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
+            }
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "Request timeout"),
+            Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::HostExists => (S::CONFLICT, "host_exists", "Host exists"),
+            Self::EmailExists => (S::CONFLICT, "email_exists", "E-mail exists"),
+            Self::SlugExists => (S::CONFLICT, "slug_exists", "Slug exists"),
+            Self::SetupComplete => (S::CONFLICT, "setup_complete", "Setup complete"),
+            Self::LastAdmin => (S::CONFLICT, "last_admin", "Last admin"),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too_large", "Too large"),
+            Self::TargetTooLong => (S::URI_TOO_LONG, "target_too_long", "Target too long"),
+            Self::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
+            }
+            Self::ExpectationFailed => (S::EXPECTATION_FAILED, "expectation_failed", "Expectation failed"),
+            Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
+            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Head too large"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::StorageFull => (S::INSUFFICIENT_STORAGE, "storage_full", "Storage full"),
+        }
+    }
+
+    /// What a person reads. Fixed words, but where the variant brings its own.
+    fn detail(&self) -> Words {
+        Words::Borrowed(match self {
+            Self::BadRequest(detail) | Self::Conflict(detail) => return detail.clone(),
+            Self::InvalidField { field: Some(field), detail } => return format!("{field}: {detail}").into(),
+            Self::InvalidField { field: None, detail } => return detail.clone(),
+            Self::MissingField(field) => return format!("The field {field} is required.").into(),
+            Self::InvalidJson => {
+                "The body has to be one JSON object in UTF-8, nested at most 32 deep, with each member once."
+            }
+            Self::InvalidToken => "That is not a token of this daemon.",
+            Self::Unauthenticated(_) => "The request carries no credential that is good here.",
+            Self::Forbidden { .. } => "The caller may not do this.",
+            Self::NotFound => "There is nothing here for the caller.",
+            Self::MethodNotAllowed { .. } => {
+                "The target does not answer this method; Allow lists those that it does."
+            }
+            Self::RequestTimeout => "The request was not complete in time.",
+            Self::HostExists => "A host of that name is enrolled.",
+            Self::EmailExists => "A user with that e-mail address exists.",
+            Self::SlugExists => "A client with that slug exists.",
+            Self::SetupComplete => "The first admin has been made.",
+            Self::LastAdmin => "The last active admin cannot be removed.",
+            Self::TooLarge => "The body is over its limit.",
+            Self::TargetTooLong => "The target of the request is over its limit.",
+            Self::UnsupportedMediaType => {
+                "The body is not of the media type that is read here, or it is encoded."
+            }
+            Self::ExpectationFailed => "The only expectation that can be met is 100-continue.",
+            Self::RateLimited { .. } => "Try again after a while.",
+            Self::HeadTooLarge => "The headers of the request are over their limit.",
+            Self::Internal => "Something went wrong here.",
+            Self::Unavailable => "This cannot be answered now.",
+            Self::StorageFull => "The disk is full: nothing can be changed until there is room.",
+        })
+    }
+
+    /// The field that the problem is about, where it is about one that may be named.
+    fn about(&self) -> Option<&str> {
+        if let Self::InvalidField { field: Some(field), .. } | Self::MissingField(field) = self {
+            Some(field)
+        } else {
+            None
+        }
+    }
+
+    /// Adds the headers that belong to the status, whatever the shape of the body.
+    fn headers_onto(&self, reply: Reply) -> Reply {
+        if let Self::Unauthenticated(presented) = self {
+            challenged(reply, *presented)
+        } else if let Self::Forbidden { scope: Some(scope) } = self {
+            reply.said(
+                WWW_AUTHENTICATE,
+                &format!("Bearer realm=\"bearerd\", error=\"insufficient_scope\", scope=\"{scope}\""),
+            )
+        } else if let Self::MethodNotAllowed { allow } = self {
+            reply.said(ALLOW, allow)
+        } else if let Self::RateLimited { retry_after_seconds } = self {
+            reply.header(RETRY_AFTER, HeaderValue::from(*retry_after_seconds))
+        } else if matches!(self, Self::Unavailable) {
+            reply.header(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_RETRY_SECONDS))
+        } else if matches!(self, Self::RequestTimeout) {
+            // The rest of the request may still be under way; RFC 9110 section 15.5.9 wants it said.
+            reply.close()
+        } else {
+            reply
+        }
+    }
+
+    /// The answer, in RFC 9457's shape. Nobody may keep it.
+    pub fn into_reply(self) -> Reply {
+        let (status, code, title) = self.terms();
+        let detail = self.detail();
+        let r#type = format!("urn:bearerd:problem:{code}");
+        let shown =
+            Shown { r#type, title, status: status.as_u16(), detail: &detail, code, field: self.about() };
+        let reply = match serde_json::to_vec(&shown) {
+            Ok(text) => Reply::text(status, "application/problem+json", text),
+            Err(_) => Reply::empty(status),
+        };
+        self.headers_onto(reply).no_store()
+    }
+}
+
+/// Adds the challenges of a 401. `Bearer` is always among them (RFC 6750 section 3); a client that came
+/// with a name and a secret is also told of the scheme it used (RFC 6749 section 5.2).
+fn challenged(reply: Reply, presented: Presented) -> Reply {
+    match presented {
+        Presented::Nothing => reply.header(WWW_AUTHENTICATE, CHALLENGE),
+        Presented::Bearer => reply.header(WWW_AUTHENTICATE, CHALLENGE_INVALID),
+        Presented::Client => {
+            reply.header(WWW_AUTHENTICATE, CHALLENGE).also(WWW_AUTHENTICATE, CHALLENGE_BASIC)
+        }
+    }
+}
+
+impl From<Problem> for Reply {
+    fn from(problem: Problem) -> Self {
+        problem.into_reply()
+    }
+}
+
+/// A problem as the OAuth endpoints tell it: the same status and headers, RFC 6749's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthError {
+    problem: Problem,
+    error: &'static str,
+}
+
+#[derive(Serialize)]
+struct OAuthShown<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+impl From<Problem> for OAuthError {
+    fn from(problem: Problem) -> Self {
+        // The registered words: RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1.
+        let error = match problem.status() {
+            StatusCode::UNAUTHORIZED => "invalid_client",
+            StatusCode::FORBIDDEN => "insufficient_scope",
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::INSUFFICIENT_STORAGE => "temporarily_unavailable",
+            StatusCode::INTERNAL_SERVER_ERROR => "server_error",
+            _ => "invalid_request",
+        };
+        Self { problem, error }
+    }
+}
+
+impl OAuthError {
+    /// RFC 7009 section 2.2.1: the kind of token that was presented is not one that can be revoked so.
+    pub fn unsupported_token_type() -> Self {
+        let problem = Problem::BadRequest("Tokens of this kind cannot be revoked here.".into());
+        Self { problem, error: "unsupported_token_type" }
+    }
+
+    /// The answer, with `no-store` for clients of any age.
+    pub fn into_reply(self) -> Reply {
+        let detail = oauth_words(&self.problem.detail());
+        let shown = OAuthShown { error: self.error, error_description: &detail };
+        self.problem.headers_onto(Reply::json(self.problem.status(), &shown)).no_store_oauth()
+    }
+}
+
+impl From<OAuthError> for Reply {
+    fn from(error: OAuthError) -> Self {
+        error.into_reply()
+    }
+}
+
+/// RFC 6749 section 5.2 keeps quotes, backslashes and what is not ASCII out of a description.
+fn oauth_words(words: &str) -> String {
+    words.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn body(reply: &Reply) -> Value {
+        serde_json::from_slice(reply.bytes().unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(problem: Problem, status: u16, code: &str) {
+        assert_eq!(problem.code(), code);
+        let reply = problem.into_reply();
+        assert_eq!(reply.status(), status);
+        assert_eq!(reply.headers()["content-type"], "application/problem+json");
+        assert_eq!(reply.headers()["cache-control"], "no-store");
+        let body = body(&reply);
+        assert_eq!(body["type"], format!("urn:bearerd:problem:{code}"));
+        assert_eq!(body["status"], status);
+        assert_eq!(body["code"], code);
+        assert!(!body["title"].as_str().unwrap().is_empty());
+        assert!(!body["detail"].as_str().unwrap().is_empty());
+    }
+
+    #[test]
+    fn every_problem_has_its_status_and_code() {
+        check(Problem::BadRequest("No.".into()), 400, "bad_request");
+        check(Problem::InvalidJson, 400, "invalid_json");
+        check(Problem::field("name", "too long"), 400, "invalid_field");
+        check(Problem::missing("name"), 400, "missing_field");
+        check(Problem::InvalidToken, 400, "invalid_token");
+        check(Problem::Unauthenticated(Presented::Nothing), 401, "unauthenticated");
+        check(Problem::Forbidden { scope: None }, 403, "forbidden");
+        check(Problem::NotFound, 404, "not_found");
+        check(Problem::MethodNotAllowed { allow: "GET".into() }, 405, "method_not_allowed");
+        check(Problem::RequestTimeout, 408, "request_timeout");
+        check(Problem::Conflict("No.".into()), 409, "conflict");
+        check(Problem::HostExists, 409, "host_exists");
+        check(Problem::EmailExists, 409, "email_exists");
+        check(Problem::SlugExists, 409, "slug_exists");
+        check(Problem::SetupComplete, 409, "setup_complete");
+        check(Problem::LastAdmin, 409, "last_admin");
+        check(Problem::TooLarge, 413, "too_large");
+        check(Problem::TargetTooLong, 414, "target_too_long");
+        check(Problem::UnsupportedMediaType, 415, "unsupported_media_type");
+        check(Problem::ExpectationFailed, 417, "expectation_failed");
+        check(Problem::RateLimited { retry_after_seconds: 7 }, 429, "rate_limited");
+        check(Problem::HeadTooLarge, 431, "head_too_large");
+        check(Problem::Internal, 500, "internal");
+        check(Problem::Unavailable, 503, "unavailable");
+        check(Problem::StorageFull, 507, "storage_full");
+    }
+
+    #[test]
+    fn a_problem_with_a_field_names_it_and_no_other_does() {
+        let invalid = body(&Problem::field("name", "must be 1 to 200 characters").into_reply());
+        assert_eq!(invalid["field"], "name");
+        assert_eq!(invalid["detail"], "name: must be 1 to 200 characters");
+        assert_eq!(body(&Problem::missing("name").into_reply())["field"], "name");
+        assert_eq!(body(&Problem::NotFound.into_reply()).get("field"), None);
+    }
+
+    #[test]
+    fn every_401_has_the_same_bytes_and_its_own_challenge() {
+        let [nothing, bearer, client] = [Presented::Nothing, Presented::Bearer, Presented::Client]
+            .map(|presented| Problem::Unauthenticated(presented).into_reply());
+        assert_eq!(nothing.bytes(), bearer.bytes());
+        assert_eq!(nothing.bytes(), client.bytes());
+        assert_eq!(nothing.headers()["www-authenticate"], "Bearer realm=\"bearerd\"");
+        assert_eq!(bearer.headers()["www-authenticate"], "Bearer realm=\"bearerd\", error=\"invalid_token\"");
+        let both: Vec<_> = client.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(both, ["Bearer realm=\"bearerd\"", "Basic realm=\"bearerd\""]);
+    }
+
+    #[test]
+    fn a_403_challenges_only_where_a_scope_is_missing() {
+        let scoped = Problem::Forbidden { scope: Some("introspect") }.into_reply();
+        assert_eq!(
+            scoped.headers()["www-authenticate"],
+            "Bearer realm=\"bearerd\", error=\"insufficient_scope\", scope=\"introspect\""
+        );
+        assert!(!Problem::Forbidden { scope: None }.into_reply().headers().contains_key("www-authenticate"));
+    }
+
+    #[test]
+    fn headers_that_a_status_calls_for_are_there() {
+        assert_eq!(
+            Problem::RateLimited { retry_after_seconds: 7 }.into_reply().headers()["retry-after"],
+            "7"
+        );
+        assert_eq!(Problem::Unavailable.into_reply().headers()["retry-after"], "1");
+        let allow = "GET, HEAD";
+        assert_eq!(Problem::MethodNotAllowed { allow: allow.into() }.into_reply().headers()["allow"], allow);
+        assert_eq!(Problem::RequestTimeout.into_reply().headers()["connection"], "close");
+    }
+
+    #[track_caller]
+    fn check_oauth(error: impl Into<OAuthError>, status: u16, word: &str) {
+        let reply = error.into().into_reply();
+        assert_eq!(reply.status(), status);
+        assert_eq!(reply.headers()["cache-control"], "no-store");
+        assert_eq!(reply.headers()["pragma"], "no-cache");
+        let body = body(&reply);
+        assert_eq!(body["error"], word);
+        assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+    }
+
+    #[test]
+    fn the_oauth_shape_keeps_status_and_headers() {
+        check_oauth(Problem::missing("token"), 400, "invalid_request");
+        check_oauth(Problem::TooLarge, 413, "invalid_request");
+        check_oauth(Problem::UnsupportedMediaType, 415, "invalid_request");
+        check_oauth(Problem::Unauthenticated(Presented::Client), 401, "invalid_client");
+        check_oauth(Problem::Forbidden { scope: Some("introspect") }, 403, "insufficient_scope");
+        check_oauth(Problem::Unavailable, 503, "temporarily_unavailable");
+        check_oauth(Problem::Internal, 500, "server_error");
+        check_oauth(OAuthError::unsupported_token_type(), 400, "unsupported_token_type");
+        let reply = OAuthError::from(Problem::Unavailable).into_reply();
+        assert_eq!(reply.headers()["retry-after"], "1");
+    }
+
+    #[test]
+    fn an_oauth_description_has_no_quotes() {
+        let reply = OAuthError::from(Problem::BadRequest("a \"b\\c\" é".into())).into_reply();
+        assert_eq!(body(&reply), json!({"error": "invalid_request", "error_description": "a bc "}));
+    }
+}
