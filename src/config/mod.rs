@@ -1,1 +1,11 @@
 //! Files in, judged and complete settings, keys and service secrets out.
+//!
+//! Everything is read and judged before any of it counts: a start or a reload gets either the whole or the
+//! list of what is wrong. What the words of a file mean is decided by functions over text; only
+//! [`secret_file`] and [`keyring`] touch the file system.
+
+pub mod fault;
+pub mod span;
+pub mod toml;
+
+pub use fault::{ConfigFaults, Fault};
