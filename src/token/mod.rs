@@ -7,15 +7,24 @@
 //! - [`secret`]: the types that cannot be printed, and the one comparison.
 //! - [`id`]: TypeIDs, safe to show and to log.
 //! - [`text`]: the opaque token, and what a presented string looks like.
+//! - [`keyring`]: root keys, and what is derived from them.
+//! - [`seal`]: sealed credentials.
+//! - [`service_secrets`]: the configured secrets, and which service a presented one is.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod digits;
+mod dotenv;
 pub mod id;
+pub mod keyring;
+pub mod seal;
 pub mod secret;
+pub mod service_secrets;
 pub mod text;
 
 pub use id::{ClientId, HostId, IdError, TokenId, UserId};
+pub use keyring::{KeyId, Keyring, RootKey};
 pub use secret::{Key, Secret, TokenHash};
+pub use service_secrets::{ServiceName, ServiceSecrets};
 pub use text::{Kind, Malformed, Prefix, Spelling, TokenText};

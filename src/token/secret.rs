@@ -159,6 +159,17 @@ impl Key {
         mac.finalize().into_bytes().into()
     }
 
+    /// Another key with a purpose of its own: HKDF-SHA256 (RFC 5869) without a salt, `info` naming the
+    /// purpose.
+    ///
+    /// 32 bytes are one block of output, so the whole of HKDF is two MACs, and there is no length
+    /// that could be refused and leave a key unmade.
+    #[must_use]
+    pub fn derive(&self, info: &str) -> Self {
+        let extracted = Self::new(Self::new([0; DIGEST_BYTES]).mac(&[&self.0]));
+        Self::new(extracted.mac(&[info.as_bytes(), &[1]]))
+    }
+
     /// Whether `mac` is the whole of [`Key::mac`] over the parts; constant-time.
     #[must_use]
     pub fn confirms(&self, parts: &[&[u8]], mac: &[u8]) -> bool {
@@ -248,6 +259,13 @@ mod tests {
     const MAC: &str = "099805f4ac310786968565c098db515cc50862b420ae31e20238312344bed36a";
 
     proptest! {
+        #[test]
+        fn derived_keys_are_those_of_hkdf(key: [u8; 32], info in ".{0,100}") {
+            let mut expected = [0; 32];
+            hkdf::Hkdf::<Sha256>::new(None, &key).expand(info.as_bytes(), &mut expected).unwrap();
+            prop_assert_eq!(*Key::new(key).derive(&info).expose(), expected);
+        }
+
         #[test]
         fn hexadecimal_reads_back(bytes: [u8; 32]) {
             let hash = TokenHash::from_bytes(bytes);
