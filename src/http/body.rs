@@ -1,0 +1,207 @@
+//! What a request carries: its body under a byte cap, read strictly.
+//!
+//! [`Shape`] reads JSON objects by a table of fields, [`Form`] reads forms, [`Query`] what stands after
+//! the question mark. Each takes one spelling and refuses the rest by name. How long a body may take is
+//! the server's to say: it drops the whole handler, and with it the reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use super::problem::Problem;
+
+mod json;
+mod params;
+mod shape;
+
+pub use json::object as json_object;
+pub use params::{Form, Query};
+pub use shape::{Body, Field, Given, Kind, Moment, Shape, Taken};
+
+/// The media type of forms (WHATWG URL, as RFC 6749 and RFC 7662 use it).
+const FORM: &str = "application/x-www-form-urlencoded";
+/// The media type of everything else.
+const JSON: &str = "application/json";
+
+/// The body of a request, not read yet.
+#[derive(Debug)]
+pub struct RequestBody {
+    source: Source,
+    /// Set once nothing of this body is left in the connection.
+    ended: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Connection(Incoming),
+    Memory(Bytes),
+}
+
+impl RequestBody {
+    /// A body that is still under way. `ended` is the connection's own flag: whether its next byte
+    /// belongs to another request.
+    pub(super) fn under_way(incoming: Incoming, ended: Arc<AtomicBool>) -> Self {
+        ended.store(incoming.is_end_stream(), Ordering::Release);
+        Self { source: Source::Connection(incoming), ended }
+    }
+
+    /// A body that is all there.
+    pub fn of(bytes: impl Into<Bytes>) -> Self {
+        Self { source: Source::Memory(bytes.into()), ended: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Whether there is certainly none. False for a chunked body that turns out to be empty.
+    pub fn is_absent(&self) -> bool {
+        match &self.source {
+            Source::Connection(incoming) => incoming.is_end_stream(),
+            Source::Memory(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// All of it, at most `bytes_max` bytes.
+    ///
+    /// [`Problem::TooLarge`] beyond that, before anything was read where the length was announced;
+    /// [`Problem::BadRequest`] if it ends early or its chunks are malformed.
+    pub async fn read(self, bytes_max: usize) -> Result<Bytes, Problem> {
+        let mut incoming = match self.source {
+            Source::Connection(incoming) => incoming,
+            Source::Memory(bytes) if bytes.len() > bytes_max => return Err(Problem::TooLarge),
+            Source::Memory(bytes) => return Ok(bytes),
+        };
+        let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > bytes_max {
+            return Err(Problem::TooLarge);
+        }
+        let mut whole = Vec::with_capacity(announced);
+        while let Some(frame) = incoming.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Problem::BadRequest("The body ended early, or its chunks are malformed.".into()));
+            };
+            // Trailers are not let in; other frames carry nothing.
+            if let Ok(part) = frame.into_data() {
+                if part.len() > bytes_max.saturating_sub(whole.len()) {
+                    return Err(Problem::TooLarge);
+                }
+                whole.extend_from_slice(&part);
+            }
+        }
+        self.ended.store(true, Ordering::Release);
+        Ok(whole.into())
+    }
+}
+
+/// Whether the body says it is of this media type, in UTF-8 and in no coding. Asked before it is read.
+fn judge_media_type(headers: &HeaderMap, media_type: &str) -> Result<(), Problem> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else {
+        return Err(Problem::UnsupportedMediaType);
+    };
+    let said = only.to_str().map_err(|_| Problem::UnsupportedMediaType)?;
+    if headers.contains_key(CONTENT_ENCODING) || !is_media_type(said, media_type) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    Ok(())
+}
+
+/// `TYPE`, or `TYPE; charset=utf-8`, in any case and with optional white space (RFC 9110 section 8.3.1).
+fn is_media_type(said: &str, media_type: &str) -> bool {
+    let (essence, parameters) = said.split_once(';').map_or((said, None), |(e, p)| (e, Some(p)));
+    if !essence.trim_matches([' ', '\t']).eq_ignore_ascii_case(media_type) {
+        return false;
+    }
+    let Some(parameter) = parameters else { return true };
+    let Some((name, value)) = parameter.trim_matches([' ', '\t']).split_once('=') else { return false };
+    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
+}
+
+/// Whether a name that a client sent may be repeated to it: a plain word, not too long.
+fn is_plain(name: &str) -> bool {
+    const NAME_CHARS_MAX: usize = 64;
+    (1..=NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The refusal of a name that is not known, repeating it only if it is a plain word.
+fn unknown(name: &str, what: &'static str) -> Problem {
+    if is_plain(name) {
+        Problem::field(name.to_owned(), format!("is not a {what} of this request"))
+    } else {
+        Problem::InvalidField {
+            field: None,
+            detail: format!("There is an unknown {what} in this request.").into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[track_caller]
+    fn check_type(said: &[&'static str], fits: bool) {
+        let mut headers = HeaderMap::new();
+        for line in said {
+            headers.append(CONTENT_TYPE, HeaderValue::from_static(line));
+        }
+        let expected = if fits { Ok(()) } else { Err(Problem::UnsupportedMediaType) };
+        assert_eq!(judge_media_type(&headers, JSON), expected, "{said:?}");
+    }
+
+    #[test]
+    fn json_is_taken_in_utf_8_and_nothing_else() {
+        check_type(&["application/json"], true);
+        check_type(&["Application/JSON"], true);
+        check_type(&["application/json; charset=utf-8"], true);
+        check_type(&["application/json;charset=\"UTF-8\""], true);
+        check_type(&[], false);
+        check_type(&[""], false);
+        check_type(&["text/plain"], false);
+        check_type(&["application/jsonx"], false);
+        check_type(&["application/json, text/plain"], false);
+        check_type(&["application/json", "application/json"], false);
+        check_type(&["application/json; charset=utf-7"], false);
+        check_type(&["application/json; charset=utf-8; charset=utf-7"], false);
+        check_type(&["application/json;"], false);
+        check_type(&["application/json; version=1"], false);
+        check_type(&["application/problem+json"], false);
+    }
+
+    #[test]
+    fn an_encoded_body_is_refused_whatever_the_coding() {
+        for coding in ["gzip", "br", "identity", "", "aes128gcm"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(judge_media_type(&headers, JSON), Err(Problem::UnsupportedMediaType), "{coding}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_word_of_at_most_64_characters_is_repeated() {
+        for (name, plain) in [
+            ("name", true),
+            ("A_0", true),
+            (&"a".repeat(64), true),
+            (&"a".repeat(65), false),
+            ("", false),
+            ("a-b", false),
+            ("<script>", false),
+            ("é", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(is_plain(name), plain, "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_memory_is_capped_too() {
+        assert_eq!(RequestBody::of("four").read(4).await, Ok(Bytes::from_static(b"four")));
+        assert_eq!(RequestBody::of("four").read(3).await, Err(Problem::TooLarge));
+    }
+}
