@@ -1,1 +1,33 @@
-//! What is stored, and the door to it: record types, their encoding, typed tables, and the transaction an operation sees.
+//! What is stored, and the door to it: record types, their encoding, typed tables, and the transaction
+//! that an operation sees.
+//!
+//! Nothing here knows the engine, a clock or a file. What comes back from disk is parsed as if an attacker
+//! had written it.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+pub mod audit;
+pub mod client;
+pub mod codec;
+pub mod host;
+pub mod keys;
+pub mod meta;
+pub mod tables;
+pub mod time;
+pub mod token;
+pub mod txn;
+pub mod user;
+pub mod view;
+
+pub use audit::{Action, Actor, By};
+pub use keys::StoreKeys;
+pub use tables::{Deciding, Listed, Page, Record};
+pub use time::Time;
+pub use txn::{Params, Txn, WriteSet};
+pub use view::{Fault, TableId, View};

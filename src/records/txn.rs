@@ -1,0 +1,291 @@
+//! What an operation sees: a view of the store with the operation's own writes laid over it.
+//!
+//! A `Txn` knows what was read and what is written, and never who commits it. It is also the door that
+//! keeps the promise of the audit log: a record that decides about access can be written only while an
+//! audit entry is open, is stamped with that entry's number, and is named in it. Dropping a `Txn` is
+//! refusing: nothing of it has happened.
+
+use core::{
+    cell::RefCell,
+    cmp::Ordering,
+    fmt::Display,
+    ops::{Bound, ControlFlow},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::{
+    audit::{Action, By, Entry, Touched},
+    codec,
+    keys::StoreKeys,
+    meta::AuditHead,
+    tables::{Deciding, Record},
+    time::Time,
+    view::{Direction, Fault, KeyRange, TableId, View, Visit},
+};
+
+/// Rows that a transaction puts (`Some`) and removes (`None`), by table.
+pub type Rows = BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
+
+/// What a finished operation asks the store to write, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct WriteSet {
+    /// The rows.
+    pub rows: Rows,
+    /// The keys that the outcome depends on, for an engine that commits by compare-and-set.
+    pub reads: BTreeSet<(TableId, Vec<u8>)>,
+}
+
+/// What an audit entry says beside who, what and when. Secrets have no business here.
+#[derive(Debug, Default)]
+pub struct Params(Map<String, Value>);
+
+impl Params {
+    /// Nothing more to say.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value that serialises to JSON; one that cannot is left out.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// A view with the operation's own writes over it.
+pub struct Txn<'v> {
+    base: &'v dyn View,
+    now_ms: u64,
+    rows: Rows,
+    reads: RefCell<BTreeSet<(TableId, Vec<u8>)>>,
+    open: Option<Entry>,
+    head: Option<AuditHead>,
+}
+
+impl<'v> Txn<'v> {
+    /// A transaction over `base` at `now_ms` milliseconds since the epoch.
+    pub fn new(base: &'v dyn View, now_ms: u64) -> Self {
+        Self {
+            base,
+            now_ms,
+            rows: Rows::new(),
+            reads: RefCell::default(),
+            open: None,
+            head: None,
+        }
+    }
+
+    /// The second of the operation's turn.
+    pub const fn now(&self) -> Time {
+        Time::from_unix_millis(self.now_ms)
+    }
+
+    /// The same in milliseconds, for making ids.
+    pub const fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Opens an audit entry, closing the one before. Records put from here on belong to it.
+    pub fn entry(
+        &mut self,
+        by: &By,
+        action: Action,
+        resource: impl Display,
+        params: Params,
+    ) -> Result<(), Fault> {
+        self.close_entry()?;
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => AuditHead::of(self)?,
+        };
+        let seq = head.seq.checked_add(1).ok_or(Fault::Damaged(TableId::Meta))?;
+        self.head = Some(head);
+        self.open = Some(Entry {
+            seq,
+            at: self.now(),
+            actor: by.actor,
+            actor_label: by.label.clone(),
+            action: action.name().to_owned(),
+            resource: resource.to_string(),
+            params: Value::Object(params.0).to_string(),
+            ip: by.ip,
+            touched: Vec::new(),
+            hash: [0; 32],
+        });
+        Ok(())
+    }
+
+    /// Writes a record that decides about access, as part of the open entry. Without one nothing is
+    /// written and the operation fails: there is no change without its entry.
+    pub fn put<R: Deciding>(&mut self, mut record: R) -> Result<(), Fault> {
+        let key = record.key();
+        let seq = self.touch(R::TABLE, &key)?;
+        record.stamp(seq);
+        self.write(R::TABLE, R::VERSION, key, &record)
+    }
+
+    /// Removes a record that decides about access, as part of the open entry.
+    pub fn remove<R: Deciding>(&mut self, record: &R) -> Result<(), Fault> {
+        let key = record.key();
+        self.touch(R::TABLE, &key)?;
+        self.set(R::TABLE, key, None);
+        Ok(())
+    }
+
+    /// Writes a record that decides nothing by itself: last use, counts, the audit head.
+    pub fn note<R: Record>(&mut self, record: &R) -> Result<(), Fault> {
+        self.write(R::TABLE, R::VERSION, record.key(), record)
+    }
+
+    /// Removes a record that decides nothing by itself.
+    pub fn forget(&mut self, table: TableId, key: &[u8]) {
+        self.set(table, key.to_vec(), None);
+    }
+
+    /// Writes a hint of an index, or a raw row of [`TableId::Meta`].
+    pub fn hint(&mut self, table: TableId, key: Vec<u8>, value: Vec<u8>) {
+        self.set(table, key, Some(value));
+    }
+
+    /// Closes the open entry and hands over what is to be written.
+    pub fn finish(mut self) -> Result<WriteSet, Fault> {
+        self.close_entry()?;
+        if let Some(head) = self.head.take() {
+            self.note(&head)?;
+        }
+        Ok(WriteSet { rows: self.rows, reads: self.reads.into_inner() })
+    }
+
+    fn touch(&mut self, table: TableId, key: &[u8]) -> Result<u64, Fault> {
+        let open = self.open.as_mut().ok_or(Fault::Damaged(TableId::Audit))?;
+        let touched = Touched { table: table.number(), key: key.to_vec() };
+        if !open.touched.contains(&touched) {
+            open.touched.push(touched);
+        }
+        Ok(open.seq)
+    }
+
+    fn close_entry(&mut self) -> Result<(), Fault> {
+        let (Some(mut entry), Some(mut head)) = (self.open.take(), self.head.take()) else {
+            return Ok(());
+        };
+        entry.hash = entry.chained(&self.keys().audit, &head.hash)?;
+        head.seq = entry.seq;
+        head.hash = entry.hash;
+        self.head = Some(head);
+        self.note(&entry)
+    }
+
+    fn write<R: serde::Serialize>(
+        &mut self,
+        table: TableId,
+        version: u8,
+        key: Vec<u8>,
+        record: &R,
+    ) -> Result<(), Fault> {
+        let stored = codec::encode(&self.keys().records, table, &key, version, record)
+            .map_err(|_| Fault::Damaged(table))?;
+        self.set(table, key, Some(stored));
+        Ok(())
+    }
+
+    fn set(&mut self, table: TableId, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.rows.entry(table).or_default().insert(key, value);
+    }
+}
+
+impl View for Txn<'_> {
+    fn keys(&self) -> &StoreKeys {
+        self.base.keys()
+    }
+
+    fn bytes(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        if let Some(own) = self.rows.get(&table).and_then(|rows| rows.get(key)) {
+            return Ok(own.clone());
+        }
+        self.reads.borrow_mut().insert((table, key.to_vec()));
+        self.base.bytes(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        range: KeyRange<'_>,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Fault> {
+        let own = self.rows.get(&table).map(|rows| own_rows(rows, range, direction)).unwrap_or_default();
+        let mut own = own.into_iter().peekable();
+        let mut stopped = false;
+        self.base.scan(table, range, direction, &mut |key, value| {
+            // Own rows that come before this one go first; one at this very key takes its place.
+            while let Some((own_key, own_value)) = own.peek() {
+                let order = match direction {
+                    Direction::Forwards => own_key.cmp(&key),
+                    Direction::Backwards => key.cmp(own_key),
+                };
+                if order == Ordering::Greater {
+                    break;
+                }
+                if let Some(own_value) = own_value
+                    && visit(own_key, own_value)?.is_break()
+                {
+                    stopped = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                own.next();
+                if order == Ordering::Equal {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            self.reads.borrow_mut().insert((table, key.to_vec()));
+            let flow = visit(key, value)?;
+            stopped = flow.is_break();
+            Ok(flow)
+        })?;
+        if !stopped {
+            for (own_key, own_value) in own {
+                if let Some(own_value) = own_value
+                    && visit(own_key, own_value)?.is_break()
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The transaction's own rows of one table in `range`, in the order of the scan.
+fn own_rows<'a>(
+    rows: &'a BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    range: KeyRange<'_>,
+    direction: Direction,
+) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+    if is_empty(range) {
+        return Vec::new();
+    }
+    let mut own: Vec<_> = rows
+        .range::<[u8], _>(range)
+        .map(|(key, value)| (key.as_slice(), value.as_deref()))
+        .collect();
+    if direction == Direction::Backwards {
+        own.reverse();
+    }
+    own
+}
+
+/// Whether no key can lie in `range`; asking a map for such a range would panic.
+fn is_empty(range: KeyRange<'_>) -> bool {
+    match range {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low >= high,
+    }
+}

@@ -1,0 +1,86 @@
+//! A user: a person, or the user that a service acts as.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    tables::{Deciding, Record},
+    time::Time,
+    view::{Fault, TableId, View},
+};
+use crate::token::UserId;
+
+/// The group whose members may do everything.
+pub const ADMIN: &str = "admin";
+/// The group whose members may look after enrolments, hosts, clients and links.
+pub const OPERATOR: &str = "operator";
+/// The domain of the daemon's own users, which nobody else can be given an address under.
+pub const SYSTEM_DOMAIN: &str = "system.local";
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Who it is.
+    pub id: UserId,
+    /// The e-mail as it was given, trimmed.
+    pub email: String,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Groups, sorted, each once.
+    pub groups: Vec<String>,
+    /// Whether any of its credentials count.
+    pub active: bool,
+    /// The password's argon2id hash (PHC string); none where it cannot log in by password.
+    pub password: Option<String>,
+    /// Sessions opened under an earlier epoch are over.
+    pub session_epoch: u64,
+    /// The name of the configured service that this is the user of.
+    pub service: Option<String>,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it was last changed.
+    pub updated_at: Time,
+    /// See [`Deciding`].
+    pub entry: u64,
+}
+
+impl User {
+    /// The user of that id.
+    pub fn by_id(view: &dyn View, id: UserId) -> Result<Option<Self>, Fault> {
+        Self::at(view, id.as_bytes())
+    }
+
+    /// The user of that e-mail, whatever its case.
+    pub fn by_email(view: &dyn View, email: &str) -> Result<Option<Self>, Fault> {
+        let folded = fold_email(email);
+        let Some(id) = view.bytes(TableId::UsersByEmail, folded.as_bytes())? else { return Ok(None) };
+        let found = Self::at(view, &id)?;
+        Ok(found.filter(|user| fold_email(&user.email) == folded))
+    }
+
+    /// Whether it is in `group`.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
+    }
+}
+
+impl Record for User {
+    const TABLE: TableId = TableId::Users;
+    const VERSION: u8 = 1;
+    fn key(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+}
+
+impl Deciding for User {
+    fn stamp(&mut self, entry: u64) {
+        self.entry = entry;
+    }
+    fn stamped(&self) -> u64 {
+        self.entry
+    }
+}
+
+/// The one spelling under which an e-mail is compared and indexed: trimmed, lower case.
+pub fn fold_email(email: &str) -> String {
+    email.trim().to_lowercase()
+}
