@@ -1,0 +1,411 @@
+//! Callers, and the permission table of the daemon: which credential may do what.
+//!
+//! One table, one function that reads it, closed by default. Every route names the [`Right`] that it
+//! needs; nothing else in the program decides who may.
+
+use core::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{Forbidden, Refusal};
+use crate::{
+    records::{
+        Actor, By, Time,
+        user::{ADMIN, OPERATOR},
+    },
+    settings::CredentialKind,
+    token::{ClientId, HostId, TokenId, UserId},
+};
+
+/// Whom a credential speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A person, or a service's own user.
+    User {
+        /// Who.
+        id: UserId,
+        /// Its e-mail.
+        email: String,
+        /// Its name for people.
+        name: Option<String>,
+    },
+    /// A host.
+    Host {
+        /// Which.
+        id: HostId,
+        /// Its name.
+        hostname: String,
+    },
+    /// A portal client.
+    Client {
+        /// Which.
+        id: ClientId,
+        /// Its short name.
+        slug: String,
+        /// Its name for people.
+        name: String,
+    },
+}
+
+impl Subject {
+    /// The word for its type.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::User { .. } => "user",
+            Self::Host { .. } => "host",
+            Self::Client { .. } => "client",
+        }
+    }
+
+    /// Its id as text.
+    pub fn id(&self) -> String {
+        match self {
+            Self::User { id, .. } => id.to_string(),
+            Self::Host { id, .. } => id.to_string(),
+            Self::Client { id, .. } => id.to_string(),
+        }
+    }
+
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::User { email, .. } => email,
+            Self::Host { hostname, .. } => hostname,
+            Self::Client { slug, .. } => slug,
+        }
+    }
+}
+
+/// Who a good credential says is calling. Only [`super::verify`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Whom it speaks for.
+    pub subject: Subject,
+    /// The subject's groups at this moment; empty for hosts and clients.
+    pub groups: Vec<String>,
+    /// The kind of credential.
+    pub kind: CredentialKind,
+    /// Its token's id; none for a service secret.
+    pub token: Option<TokenId>,
+    /// Its scope words, separated by one space; empty where the kind has none.
+    pub scope: String,
+    /// When it ends by itself.
+    pub expires_at: Option<Time>,
+    /// Proof of verification: cannot be made outside this folder.
+    pub(super) verified: Verified,
+}
+
+/// What only the rules can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verified;
+
+impl Identity {
+    /// The user it speaks for, if it is one.
+    pub const fn user(&self) -> Option<UserId> {
+        match &self.subject {
+            Subject::User { id, .. } => Some(*id),
+            Subject::Host { .. } | Subject::Client { .. } => None,
+        }
+    }
+
+    /// The host it speaks for, if it is one.
+    pub const fn host(&self) -> Option<HostId> {
+        match &self.subject {
+            Subject::Host { id, .. } => Some(*id),
+            Subject::User { .. } | Subject::Client { .. } => None,
+        }
+    }
+
+    /// Whether its scope has `word`, counting what the reserved words take in.
+    pub fn has_scope(&self, word: &str) -> bool {
+        scope_takes_in(&self.scope, word)
+    }
+
+    /// How far its rights reach at this moment: never further than its owner's, and for a PAT never
+    /// further than its scope says.
+    pub fn power(&self) -> Power {
+        let own = Power::of_groups(&self.groups);
+        match self.kind {
+            CredentialKind::Session => own,
+            CredentialKind::Pat => own.min(Power::of_scope(&self.scope)),
+            CredentialKind::Service => own.max(Power::Introspect),
+            CredentialKind::Agent | CredentialKind::Portal => Power::None,
+        }
+    }
+}
+
+/// Whether scope words `scope` hold `word`, counting what the reserved words take in: `admin` takes in
+/// `operator`, `operator` takes in `introspect`.
+pub fn scope_takes_in(scope: &str, word: &str) -> bool {
+    let wanted = Power::of_word(word);
+    scope.split(' ').any(|own| own == word || (wanted > Power::None && Power::of_word(own) > wanted))
+}
+
+/// How far rights over others reach; each level takes in those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Power {
+    /// Only what is one's own.
+    None,
+    /// May ask what tokens are.
+    Introspect,
+    /// May look after enrolments, hosts, clients and links.
+    Operate,
+    /// May do everything.
+    Administrate,
+}
+
+impl Power {
+    /// What membership gives.
+    pub fn of_groups(groups: &[String]) -> Self {
+        let is_in = |name: &str| groups.iter().any(|group| group == name);
+        if is_in(ADMIN) {
+            Self::Administrate
+        } else if is_in(OPERATOR) {
+            Self::Operate
+        } else {
+            Self::None
+        }
+    }
+
+    /// What scope words leave of it.
+    pub fn of_scope(scope: &str) -> Self {
+        scope.split(' ').map(Self::of_word).max().unwrap_or(Self::None)
+    }
+
+    fn of_word(word: &str) -> Self {
+        match word {
+            "admin" => Self::Administrate,
+            "operator" => Self::Operate,
+            "introspect" => Self::Introspect,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Who is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody that is known.
+    Nobody,
+    /// Somebody whom the file system let open the admin socket, by user id.
+    Local(u32),
+    /// The holder of a good credential.
+    Known(Box<Identity>),
+}
+
+/// Who is calling, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub who: Who,
+    /// The address of the client, where one is known.
+    pub ip: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Nobody that is known, at that address.
+    pub const fn nobody(ip: Option<IpAddr>) -> Self {
+        Self { who: Who::Nobody, ip }
+    }
+
+    /// Who is at the admin socket, or at the file of a stopped daemon.
+    pub const fn local(uid: u32) -> Self {
+        Self { who: Who::Local(uid), ip: None }
+    }
+
+    /// The identity that a credential gave.
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.who {
+            Who::Known(identity) => Some(identity),
+            Who::Nobody | Who::Local(_) => None,
+        }
+    }
+
+    /// The user it speaks for.
+    pub fn user(&self) -> Option<UserId> {
+        self.identity().and_then(Identity::user)
+    }
+
+    /// How the audit log names it.
+    pub fn by(&self) -> By {
+        let (actor, label) = match &self.who {
+            Who::Nobody => (Actor::Anonymous, String::new()),
+            Who::Local(uid) => (Actor::Local(*uid), String::new()),
+            Who::Known(identity) => {
+                let actor = match &identity.subject {
+                    Subject::User { id, .. } => Actor::User(*id),
+                    Subject::Host { id, .. } => Actor::Host(*id),
+                    Subject::Client { id, .. } => Actor::Client(*id),
+                };
+                (actor, identity.subject.label().to_owned())
+            }
+        };
+        By { actor, label, ip: self.ip }
+    }
+
+    /// How far its rights over others reach.
+    pub fn power(&self) -> Power {
+        match &self.who {
+            Who::Nobody => Power::None,
+            Who::Local(_) => Power::Administrate,
+            Who::Known(identity) => identity.power(),
+        }
+    }
+
+    /// Whether it may see and end what belongs to `owner`.
+    pub fn may_see_tokens_of(&self, owner: UserId) -> bool {
+        self.user() == Some(owner) || self.power() >= Power::Administrate
+    }
+}
+
+/// What a request asks to be allowed. Each route of the daemon needs exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Open to anybody: the request carries its own proof, or there is nothing to prove.
+    Open,
+    /// Learn who one is.
+    SeeSelf,
+    /// List and revoke one's own tokens and sessions.
+    OwnTokens,
+    /// Mint, change and rotate one's own PATs, change one's own password.
+    ChangeOwn,
+    /// Mint sessions and PATs for another user.
+    MintForOthers,
+    /// Users, all tokens, audit, reload, backup.
+    Administrate,
+    /// Enrolments, hosts, clients, links, projects.
+    Operate,
+    /// See one host's record: an operator any, an agent its own.
+    SeeHost,
+    /// Read one's own sealed credentials.
+    OwnHost,
+    /// Ask what tokens are.
+    Introspect,
+    /// What only the admin socket is for.
+    Local,
+}
+
+/// What a kind of credential needs for a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Never,
+    Nothing,
+    Power(Power),
+}
+
+/// One row of the table: what each kind of caller needs.
+struct Row {
+    session: Need,
+    pat: Need,
+    service: Need,
+    agent: Need,
+    local: Need,
+}
+
+impl Right {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Open,
+        Self::SeeSelf,
+        Self::OwnTokens,
+        Self::ChangeOwn,
+        Self::MintForOthers,
+        Self::Administrate,
+        Self::Operate,
+        Self::SeeHost,
+        Self::OwnHost,
+        Self::Introspect,
+        Self::Local,
+    ];
+
+    /// The permission table. A portal cookie has no column: it opens the portal and nothing here.
+    const fn row(self) -> Row {
+        use Need::{Never, Nothing};
+        const ADMIN: Need = Need::Power(Power::Administrate);
+        const OPERATE: Need = Need::Power(Power::Operate);
+        const ASK: Need = Need::Power(Power::Introspect);
+        match self {
+            Self::Open | Self::SeeSelf => {
+                Row { session: Nothing, pat: Nothing, service: Nothing, agent: Nothing, local: Nothing }
+            }
+            Self::OwnTokens => {
+                Row { session: Nothing, pat: Nothing, service: Nothing, agent: Never, local: Nothing }
+            }
+            Self::ChangeOwn => {
+                Row { session: Nothing, pat: Never, service: Never, agent: Never, local: Nothing }
+            }
+            Self::MintForOthers => {
+                Row { session: ADMIN, pat: Never, service: ADMIN, agent: Never, local: Nothing }
+            }
+            Self::Administrate => {
+                Row { session: ADMIN, pat: ADMIN, service: ADMIN, agent: Never, local: Nothing }
+            }
+            Self::Operate => {
+                Row { session: OPERATE, pat: OPERATE, service: OPERATE, agent: Never, local: Nothing }
+            }
+            Self::SeeHost => {
+                Row { session: OPERATE, pat: OPERATE, service: OPERATE, agent: Nothing, local: Nothing }
+            }
+            Self::OwnHost => Row { session: Never, pat: Never, service: Never, agent: Nothing, local: Never },
+            Self::Introspect => Row { session: ASK, pat: ASK, service: ASK, agent: Never, local: Nothing },
+            Self::Local => Row { session: Never, pat: Never, service: Never, agent: Never, local: Nothing },
+        }
+    }
+}
+
+/// A caller who was found to have a right. Only [`decide`] makes one, so that no operation can be reached
+/// without it; the writer asks [`decide`] again at the operation's turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorized {
+    caller: Caller,
+    right: Right,
+}
+
+impl Authorized {
+    /// Who.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What they were found to have.
+    pub const fn right(&self) -> Right {
+        self.right
+    }
+
+    /// How the audit log names them.
+    pub fn by(&self) -> By {
+        self.caller.by()
+    }
+}
+
+/// Whether `caller` has `right`. The one place where this is decided.
+pub fn decide(right: Right, caller: Caller) -> Result<Authorized, Refusal> {
+    if right == Right::Open {
+        return Ok(Authorized { caller, right });
+    }
+    let row = right.row();
+    let (need, forbidden) = match &caller.who {
+        Who::Nobody => return Err(super::Denied::of(super::Reason::Absent).into()),
+        Who::Local(_) => (row.local, Forbidden::Kind),
+        Who::Known(identity) => match identity.kind {
+            CredentialKind::Session => (row.session, Forbidden::Group),
+            CredentialKind::Pat => {
+                // Which of the two is short: the owner's groups, or the token's scope?
+                let own = Power::of_groups(&identity.groups);
+                let short_of_group = matches!(row.pat, Need::Power(needed) if own < needed);
+                (row.pat, if short_of_group { Forbidden::Group } else { Forbidden::Scope })
+            }
+            CredentialKind::Service => (row.service, Forbidden::Group),
+            CredentialKind::Agent => (row.agent, Forbidden::Kind),
+            CredentialKind::Portal => (Need::Never, Forbidden::Kind),
+        },
+    };
+    let allowed = match need {
+        Need::Never => return Err(Refusal::Forbidden(Forbidden::Kind)),
+        Need::Nothing => true,
+        Need::Power(needed) => caller.power() >= needed,
+    };
+    if allowed { Ok(Authorized { caller, right }) } else { Err(Refusal::Forbidden(forbidden)) }
+}
+

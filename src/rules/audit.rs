@@ -1,0 +1,97 @@
+//! Reading the audit log: pages with filters, and whether its chain holds.
+
+use core::ops::ControlFlow;
+
+use super::Refusal;
+use crate::records::{
+    Fault, Listed, Page, Record, TableId, Time, View,
+    audit::Entry,
+    meta::AuditHead,
+    tables,
+};
+
+/// Which entries are wanted; what is absent filters nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The actor as the log prints it.
+    pub actor: Option<String>,
+    /// The action's name.
+    pub action: Option<String>,
+    /// The resource.
+    pub resource: Option<String>,
+    /// Not before.
+    pub since: Option<Time>,
+    /// Before.
+    pub until: Option<Time>,
+}
+
+impl Filter {
+    /// Whether it lets `entry` through.
+    pub fn takes(&self, entry: &Entry) -> bool {
+        let is = |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|wanted| wanted == own);
+        is(&self.actor, &entry.actor.to_string())
+            && is(&self.action, &entry.action)
+            && is(&self.resource, &entry.resource)
+            && self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at < until)
+    }
+}
+
+/// One page of the log, newest first.
+pub fn list(view: &dyn View, filter: &Filter, page: &Page) -> Result<Listed<Entry>, Refusal> {
+    let listed = tables::page(view, TableId::Audit, &[], page, &mut |key, stored| {
+        let entry = Entry::believe(view, key, stored)?;
+        Ok(filter.takes(&entry).then_some(entry))
+    })?;
+    Ok(listed)
+}
+
+/// What is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// An entry was changed, removed or put in there.
+    #[error("the chain breaks at entry {0}")]
+    At(u64),
+    /// The log does not end where its head says.
+    #[error("the log ends at entry {found}, its head says {expected}")]
+    End {
+        /// The last entry that is there.
+        found: u64,
+        /// The last entry that should be.
+        expected: u64,
+    },
+}
+
+/// Walks the whole chain, from where retention cut it to its head. Calls `each` with every entry that
+/// holds. The number of entries, or what is wrong; a fault only where the store cannot be read.
+pub fn verify(
+    view: &dyn View,
+    each: &mut dyn FnMut(&Entry) -> Result<(), Fault>,
+) -> Result<Result<u64, Broken>, Fault> {
+    let head = AuditHead::of(view)?;
+    let mut before = head.cut_hash;
+    let mut seq = head.cut_seq;
+    let mut broken = None;
+    tables::each(view, TableId::Audit, &[], &mut |key, stored| {
+        let expected = seq.saturating_add(1);
+        let held = Entry::believe(view, key, stored).ok().filter(|entry| {
+            entry.seq == expected
+                && entry.chained(&view.keys().audit, &before).is_ok_and(|hash| hash == entry.hash)
+        });
+        let Some(entry) = held else {
+            broken = Some(Broken::At(expected));
+            return Ok(ControlFlow::Break(()));
+        };
+        each(&entry)?;
+        seq = entry.seq;
+        before = entry.hash;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Some(broken) = broken {
+        return Ok(Err(broken));
+    }
+    if seq != head.seq || before != head.hash {
+        return Ok(Err(Broken::End { found: seq, expected: head.seq }));
+    }
+    Ok(Ok(seq.saturating_sub(head.cut_seq)))
+}

@@ -1,0 +1,397 @@
+//! Presented credential → [`Identity`], or why not. The path that everything else serves.
+//!
+//! The checks run in an order in which a refusal costs nothing: spelling and checksum, row, hash, kind,
+//! state, owner, address, and last, where uses are counted, the use. The only `Ok` of each function is its
+//! last line. Nothing here writes but [`count_use`], which runs at its turn in the writer.
+
+use core::net::IpAddr;
+
+use super::{
+    Denied, Reason, Refusal,
+    access::{Caller, Identity, Subject, Verified, Who},
+};
+use crate::{
+    records::{
+        Fault, Time, Txn, View,
+        client::Client,
+        host::Host,
+        token::{Detail, LastUsed, Owner, State, Token, Uses},
+        user::User,
+    },
+    settings::CredentialKind,
+    token::{
+        ClientId, CookieText, JwtText, Keyring, Kind, ServiceName, ServiceSecrets, Spelling, TokenHash,
+        TokenId, TokenText, UserId, cookie, jwt, text,
+    },
+};
+
+/// How long a portal cookie counts, in seconds: 30 days.
+pub const COOKIE_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
+
+/// A credential that is spelled like one of ours, was signed by us, or is a configured secret. Whether it
+/// counts is another matter.
+#[derive(Clone, Debug)]
+pub enum Presented {
+    /// An opaque token.
+    Token(TokenText),
+    /// A JWT that a root key of ours signed.
+    Jwt(JwtText),
+    /// Something of another spelling: perhaps a token that was imported.
+    Imported(TokenHash),
+    /// The secret of a configured service.
+    Service {
+        /// Whose.
+        name: ServiceName,
+        /// Which of its secrets.
+        slot: usize,
+    },
+    /// A portal cookie that a root key of ours signed for this store.
+    Cookie(CookieText),
+}
+
+impl Presented {
+    /// What a bearer's text is. Looks at no store; a typo in a token of ours ends here.
+    pub fn bearer(text: &str, keyring: &Keyring, services: &ServiceSecrets) -> Result<Self, Denied> {
+        let spelling = text::spelling(text);
+        if let Spelling::Ours(token) = spelling {
+            return Ok(Self::Token(token));
+        }
+        if let Some((name, slot)) = services.find(text) {
+            return Ok(Self::Service { name: name.clone(), slot });
+        }
+        match spelling {
+            Spelling::Ours(token) => Ok(Self::Token(token)),
+            Spelling::OursBroken(_) => Err(Denied::of(Reason::Checksum)),
+            Spelling::Jwt => match jwt::verify(keyring, text) {
+                Ok(jwt) => Ok(Self::Jwt(jwt)),
+                Err(_) => Ok(Self::Imported(TokenHash::of(text))),
+            },
+            Spelling::Foreign(hash) => Ok(Self::Imported(hash)),
+            Spelling::Unusable => Err(Denied::of(Reason::Malformed)),
+        }
+    }
+
+    /// What a portal cookie's text is.
+    pub fn cookie(text: &str, keyring: &Keyring, store_id: &[u8; 16]) -> Result<Self, Denied> {
+        cookie::verify(keyring, store_id, text)
+            .map(Self::Cookie)
+            .map_err(|_| Denied::of(Reason::Signature))
+    }
+
+    /// The token that it names, where it names one.
+    pub const fn token(&self) -> Option<TokenId> {
+        match self {
+            Self::Token(token) => Some(token.id),
+            Self::Jwt(jwt) => Some(jwt.id),
+            Self::Cookie(cookie) => Some(cookie.link),
+            Self::Imported(_) | Self::Service { .. } => None,
+        }
+    }
+}
+
+/// The circumstances of a verification.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The time.
+    pub now: Time,
+    /// Where the credential is used from; none where nobody said.
+    pub from: Option<IpAddr>,
+    /// The kinds that are accepted here.
+    pub kinds: &'a [CredentialKind],
+    /// The last use that is noted in memory and may not have reached the store.
+    pub noted: Option<Time>,
+}
+
+/// A credential that counts.
+#[derive(Clone, Debug)]
+pub struct Good {
+    /// Who it says is calling.
+    pub identity: Identity,
+    /// Its row; none for a service secret.
+    pub token: Option<Token>,
+}
+
+impl Good {
+    /// Whether each use of it must be counted, by [`count_use`], before it is answered.
+    pub fn is_counted(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.max_uses.is_some())
+    }
+}
+
+/// Whether `presented` counts under these circumstances.
+pub fn verify(view: &dyn View, presented: &Presented, asking: &Asking<'_>) -> Result<Good, Refusal> {
+    match presented {
+        Presented::Token(token) => by_row(view, token.id, &token.hash, asking),
+        Presented::Jwt(jwt) => by_row(view, jwt.id, &jwt.hash, asking),
+        Presented::Imported(hash) => match Token::by_hash(view, hash)? {
+            Some(token) => counts(view, token, asking),
+            None => Err(Denied::of(Reason::Unknown).into()),
+        },
+        Presented::Service { name, .. } => service(view, name, asking),
+        Presented::Cookie(cookie) => portal(view, cookie, asking),
+    }
+}
+
+/// Verifies once more at the writer's turn and counts the use; the answer waits for the commit.
+pub fn count_use(txn: &mut Txn<'_>, presented: &Presented, asking: &Asking<'_>) -> Result<Good, Refusal> {
+    let at_this_turn = Asking { now: txn.now(), ..*asking };
+    let good = verify(txn, presented, &at_this_turn)?;
+    if let Some(token) = good.token.as_ref().filter(|token| token.max_uses.is_some()) {
+        let count = Uses::of(txn, token)?.saturating_add(1);
+        txn.note(&Uses { token: token.id, count })?;
+    }
+    Ok(good)
+}
+
+/// The same caller at a later moment: whoever was revoked, demoted or deactivated since is not the caller
+/// any more. What the caller presented is not looked at again.
+pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refusal> {
+    let Who::Known(identity) = &caller.who else { return Ok(caller.clone()) };
+    // Idleness and address were judged when the request came in; they are not judged twice.
+    let asking =
+        Asking { now, from: caller.ip, kinds: core::slice::from_ref(&identity.kind), noted: Some(now) };
+    let good = match identity.token {
+        Some(id) => {
+            let token = Token::by_id(view, id)?.ok_or(Denied { reason: Reason::Unknown, token: Some(id) })?;
+            let uses_left = Token { max_uses: None, allowed_ips: Vec::new(), ..token };
+            if identity.kind == CredentialKind::Portal {
+                link_counts(view, &uses_left, now)?
+            } else {
+                counts(view, uses_left, &asking)?
+            }
+        }
+        None => match identity.user() {
+            Some(id) => user_of(view, id).map(|user| of_user(&user, CredentialKind::Service, None))?,
+            None => return Err(Denied::of(Reason::OwnerGone).into()),
+        },
+    };
+    Ok(Caller { who: Who::Known(Box::new(good.identity)), ip: caller.ip })
+}
+
+fn by_row(
+    view: &dyn View,
+    id: TokenId,
+    hash: &TokenHash,
+    asking: &Asking<'_>,
+) -> Result<Good, Refusal> {
+    let denied = |reason| Denied { reason, token: Some(id) };
+    // A token of another system may happen to be spelled like ours.
+    let Some(token) = Token::by_id(view, id)? else {
+        return match Token::by_hash(view, hash)? {
+            Some(token) => counts(view, token, asking),
+            None => Err(denied(Reason::Unknown).into()),
+        };
+    };
+    if !token.has_hash(hash) {
+        return Err(denied(Reason::Hash).into());
+    }
+    counts(view, token, asking)
+}
+
+/// Whether a token whose text was seen to be right counts as a bearer.
+fn counts(view: &dyn View, token: Token, asking: &Asking<'_>) -> Result<Good, Refusal> {
+    let denied = |reason| Denied { reason, token: Some(token.id) };
+    let kind = bearer_kind(token.kind).filter(|kind| asking.kinds.contains(kind));
+    let Some(kind) = kind else { return Err(denied(Reason::Kind).into()) };
+    // Whether uses are left is the last thing to be asked, so that a use is lost only to a good answer.
+    if let Some(reason) = Reason::of_state(token.state(asking.now, 0)) {
+        return Err(denied(reason).into());
+    }
+    let good = match token.owner {
+        Owner::User(id) => {
+            let user = user_of(view, id).map_err(|refusal| naming(refusal, token.id))?;
+            if let Some(reason) = session_over(view, &token, &user, asking)? {
+                return Err(denied(reason).into());
+            }
+            of_user(&user, kind, Some(token))
+        }
+        Owner::Host(id) => {
+            let host = Host::by_id(view, id)?.ok_or_else(|| denied(Reason::OwnerGone))?;
+            of_host(host, token)
+        }
+        Owner::Nobody | Owner::Client(_) => return Err(denied(Reason::Kind).into()),
+    };
+    if let Some(token) = &good.token {
+        let denied = |reason| Denied { reason, token: Some(token.id) };
+        if !may_come_from(token, asking.from) {
+            return Err(denied(Reason::Address).into());
+        }
+        if let Some(reason) = Reason::of_state(token.state(asking.now, Uses::of(view, token)?)) {
+            return Err(denied(reason).into());
+        }
+    }
+    Ok(good)
+}
+
+/// The kind of bearer that tokens of `kind` are; none for those that are never presented as one.
+const fn bearer_kind(kind: Kind) -> Option<CredentialKind> {
+    match kind {
+        Kind::Session => Some(CredentialKind::Session),
+        Kind::Pat => Some(CredentialKind::Pat),
+        Kind::Agent => Some(CredentialKind::Agent),
+        Kind::Install | Kind::Enrollment | Kind::Link => None,
+    }
+}
+
+/// Whether the ranges of `token` let it be used from `from`.
+pub fn may_come_from(token: &Token, from: Option<IpAddr>) -> bool {
+    token.allowed_ips.is_empty()
+        || from.is_some_and(|ip| {
+            let ip = ip.to_canonical();
+            token.allowed_ips.iter().any(|range| range.contains(&ip))
+        })
+}
+
+/// Why a session of `user` is over though its row is alive; none for other tokens.
+fn session_over(
+    view: &dyn View,
+    token: &Token,
+    user: &User,
+    asking: &Asking<'_>,
+) -> Result<Option<Reason>, Fault> {
+    let Detail::Session { epoch, idle_seconds } = token.detail else { return Ok(None) };
+    if epoch != user.session_epoch {
+        return Ok(Some(Reason::SessionEnded));
+    }
+    let used = last_use(view, token, asking.noted)?;
+    Ok((asking.now.since(used) >= idle_seconds).then_some(Reason::Idle))
+}
+
+/// When `token` was last used: what is noted in memory counts before the store does; its creation counts
+/// as a use.
+pub fn last_use(view: &dyn View, token: &Token, noted: Option<Time>) -> Result<Time, Fault> {
+    let stored = LastUsed::of(view, token.id)?.map(|last| last.at);
+    Ok([noted, stored].into_iter().flatten().fold(token.created_at, Time::max))
+}
+
+/// The state of `token` as lists show it: its own, and for a session also its user's.
+pub fn state_of(view: &dyn View, token: &Token, now: Time, noted: Option<Time>) -> Result<State, Fault> {
+    let state = token.state(now, Uses::of(view, token)?);
+    if state != State::Active {
+        return Ok(state);
+    }
+    let Owner::User(id) = token.owner else { return Ok(state) };
+    let Some(user) = User::by_id(view, id)? else { return Ok(State::Revoked) };
+    let asking = Asking { now, from: None, kinds: &[], noted };
+    Ok(match session_over(view, token, &user, &asking)? {
+        Some(Reason::Idle) => State::Expired,
+        Some(_) => State::Revoked,
+        None => state,
+    })
+}
+
+fn service(view: &dyn View, name: &ServiceName, asking: &Asking<'_>) -> Result<Good, Refusal> {
+    if !asking.kinds.contains(&CredentialKind::Service) {
+        return Err(Denied::of(Reason::Kind).into());
+    }
+    let user = User::by_email(view, &service_email(name))?.ok_or(Denied::of(Reason::OwnerGone))?;
+    if !user.active {
+        return Err(Denied::of(Reason::OwnerInactive).into());
+    }
+    if user.service.as_deref() != Some(name.as_str()) {
+        return Err(Denied::of(Reason::OwnerGone).into());
+    }
+    Ok(of_user(&user, CredentialKind::Service, None))
+}
+
+/// The address of the user that a service acts as.
+pub fn service_email(name: &ServiceName) -> String {
+    format!("{}@{}", name.as_str(), crate::records::user::SYSTEM_DOMAIN)
+}
+
+fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<Good, Refusal> {
+    let denied = |reason| Denied { reason, token: Some(cookie.link) };
+    if !asking.kinds.contains(&CredentialKind::Portal) {
+        return Err(denied(Reason::Kind).into());
+    }
+    let issued = Time::from_unix(cookie.issued);
+    if issued > asking.now.plus(CLOCK_SLACK_SECONDS) || asking.now >= issued.plus(COOKIE_SECONDS_MAX) {
+        return Err(denied(Reason::Expired).into());
+    }
+    let link = Token::by_id(view, cookie.link)?.ok_or_else(|| denied(Reason::Unknown))?;
+    let mut good = link_counts(view, &link, asking.now)?;
+    let end = issued.plus(COOKIE_SECONDS_MAX);
+    good.identity.expires_at = Some(good.identity.expires_at.map_or(end, |link_end| link_end.min(end)));
+    Ok(good)
+}
+
+/// A cookie that was issued further ahead than this is not ours, or the clock is wrong.
+const CLOCK_SLACK_SECONDS: u64 = 5;
+
+/// Whether `link` still carries those it let in: a consumed one does, a revoked or expired one does not.
+pub fn link_counts(view: &dyn View, link: &Token, now: Time) -> Result<Good, Refusal> {
+    let denied = |reason| Denied { reason, token: Some(link.id) };
+    let (Kind::Link, Owner::Client(client)) = (link.kind, link.owner) else {
+        return Err(denied(Reason::Kind).into());
+    };
+    match link.state(now, 0) {
+        State::Active | State::Consumed => {}
+        ended @ (State::Disabled | State::Expired | State::Revoked | State::Exhausted) => {
+            return Err(denied(Reason::of_state(ended).unwrap_or(Reason::Unknown)).into());
+        }
+    }
+    // A consumed link can run out as well, which its state does not show.
+    if link.expires_at.is_some_and(|end| end <= now) {
+        return Err(denied(Reason::Expired).into());
+    }
+    let client = client_of(view, client).map_err(|refusal| naming(refusal, link.id))?;
+    Ok(Good {
+        identity: Identity {
+            subject: Subject::Client { id: client.id, slug: client.slug, name: client.name },
+            groups: Vec::new(),
+            kind: CredentialKind::Portal,
+            token: Some(link.id),
+            scope: String::new(),
+            expires_at: link.expires_at,
+            verified: Verified,
+        },
+        token: Some(link.clone()),
+    })
+}
+
+fn client_of(view: &dyn View, id: ClientId) -> Result<Client, Refusal> {
+    let client = Client::by_id(view, id)?.ok_or(Denied::of(Reason::OwnerGone))?;
+    if client.active { Ok(client) } else { Err(Denied::of(Reason::OwnerInactive).into()) }
+}
+
+fn user_of(view: &dyn View, id: UserId) -> Result<User, Refusal> {
+    let user = User::by_id(view, id)?.ok_or(Denied::of(Reason::OwnerGone))?;
+    if user.active { Ok(user) } else { Err(Denied::of(Reason::OwnerInactive).into()) }
+}
+
+fn naming(refusal: Refusal, token: TokenId) -> Refusal {
+    match refusal {
+        Refusal::Denied(denied) => Denied { token: Some(token), ..denied }.into(),
+        other => other,
+    }
+}
+
+fn of_user(user: &User, kind: CredentialKind, token: Option<Token>) -> Good {
+    Good {
+        identity: Identity {
+            subject: Subject::User { id: user.id, email: user.email.clone(), name: user.name.clone() },
+            groups: user.groups.clone(),
+            kind,
+            token: token.as_ref().map(|token| token.id),
+            scope: token.as_ref().map(|token| token.scope.clone()).unwrap_or_default(),
+            expires_at: token.as_ref().and_then(|token| token.expires_at),
+            verified: Verified,
+        },
+        token,
+    }
+}
+
+fn of_host(host: Host, token: Token) -> Good {
+    Good {
+        identity: Identity {
+            subject: Subject::Host { id: host.id, hostname: host.hostname },
+            groups: Vec::new(),
+            kind: CredentialKind::Agent,
+            token: Some(token.id),
+            scope: String::new(),
+            expires_at: token.expires_at,
+            verified: Verified,
+        },
+        token: Some(token),
+    }
+}
