@@ -1,1 +1,171 @@
-//! One method an operation: draws randomness, hashes passwords, runs the rule, hands over.
+//! One method an operation, one file a system: draws randomness, hashes passwords, runs the rule, hands over.
+//!
+//! The shell between the HTTP surface and the rules. It holds what lives as long as the daemon: the store,
+//! the published snapshot of settings, keys and secrets, the notes of last use. It decides nothing: what
+//! may happen stands in `rules`, and every change is a rule that the writer runs.
+
+use core::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use thiserror::Error;
+
+use crate::{
+    records::{Fault, Time, Txn, View},
+    rules::{
+        Refusal, Terms,
+        access::{self, Authorized, Caller, Right},
+        tokens::Fresh,
+        verify,
+    },
+    settings::Settings,
+    store::{ReadView, Store, WriteError},
+    token::{Keyring, ServiceSecrets},
+};
+
+pub mod callers;
+pub mod passwords;
+pub mod setup;
+
+/// Settings, keys and secrets as one value. A reload makes a new one and swaps it in; a request looks at
+/// one snapshot from beginning to end.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// 1 at start, one more for each reload that was taken.
+    pub generation: u64,
+    /// The settings.
+    pub settings: Settings,
+    /// The root keys.
+    pub keyring: Keyring,
+    /// The secrets of the configured services.
+    pub services: ServiceSecrets,
+}
+
+impl Snapshot {
+    /// What the rules may look at.
+    pub const fn terms(&self) -> Terms<'_> {
+        Terms { settings: &self.settings, keyring: &self.keyring }
+    }
+}
+
+/// Why an operation has no answer of its own.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The rules refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be written, or waits behind too much.
+    #[error(transparent)]
+    Store(#[from] WriteError),
+    /// More passwords wait to be hashed than may.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// The operating system gave no randomness, or a thread died.
+    #[error("internal")]
+    Internal,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(Refusal::Fault(fault))
+    }
+}
+
+impl From<crate::rules::Denied> for Failure {
+    fn from(denied: crate::rules::Denied) -> Self {
+        Self::Refused(Refusal::Denied(denied))
+    }
+}
+
+/// The running daemon, apart from sockets and signals.
+#[derive(Debug)]
+pub struct App {
+    store: Store,
+    snapshot: RwLock<Arc<Snapshot>>,
+    passwords: passwords::Passwords,
+}
+
+impl App {
+    /// A daemon over an open store.
+    pub fn new(store: Store, snapshot: Snapshot) -> Self {
+        let passwords = passwords::Passwords::new(&snapshot.settings.limits);
+        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords }
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Settings, keys and secrets as of now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store as of the last commit.
+    pub fn view(&self) -> Arc<ReadView> {
+        self.store.view()
+    }
+
+    /// The time, never behind the highest that this store has seen.
+    pub fn now(&self) -> Time {
+        Time::from_unix_millis(self.store.now_ms())
+    }
+
+    /// Whether `caller` has `right`.
+    pub fn authorize(&self, right: Right, caller: Caller) -> Result<Authorized, Failure> {
+        Ok(access::decide(right, caller)?)
+    }
+
+    /// Reads: runs a rule over the store as of the last commit.
+    pub fn look<T>(&self, rule: impl FnOnce(&dyn View, Time) -> Result<T, Refusal>) -> Result<T, Failure> {
+        Ok(rule(&*self.view(), self.now())?)
+    }
+
+    /// Changes: runs a rule at its turn in the writer and answers once it is on disk. Whoever was revoked,
+    /// demoted or deactivated between the request's arrival and that turn is refused there.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        authorized: &Authorized,
+        rule: impl FnOnce(&mut Txn<'_>, Terms<'_>, &Authorized) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let snapshot = self.snapshot();
+        let authorized = authorized.clone();
+        let outcome = self
+            .store
+            .write(move |txn| {
+                let caller = verify::again(txn, authorized.caller(), txn.now())?;
+                let authorized = access::decide(authorized.right(), caller)?;
+                rule(txn, snapshot.terms(), &authorized)
+            })
+            .await?;
+        Ok(outcome?)
+    }
+
+    /// Changes that the daemon makes by itself, under no caller's rights.
+    pub async fn change_own<T: Send + 'static>(
+        &self,
+        rule: impl FnOnce(&mut Txn<'_>, Terms<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let snapshot = self.snapshot();
+        let outcome = self.store.write(move |txn| rule(txn, snapshot.terms())).await?;
+        Ok(outcome?)
+    }
+}
+
+/// Fresh random bytes from the operating system. The one place where the daemon draws any.
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    use rand::TryRng;
+    let mut bytes = [0u8; N];
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|_| Failure::Internal)?;
+    Ok(bytes)
+}
+
+/// Fresh random bytes for one token.
+pub fn fresh() -> Result<Fresh, Failure> {
+    Ok(Fresh { id: random()?, secret: random()? })
+}
+
+/// Where a use is noted from: the address as last use keeps it.
+pub(crate) fn noted_address(ip: Option<IpAddr>) -> Option<IpAddr> {
+    ip.map(|ip| ip.to_canonical())
+}

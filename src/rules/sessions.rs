@@ -23,11 +23,11 @@ pub fn open(
     fresh: &Fresh,
 ) -> Result<Minted, Refusal> {
     let sessions = &terms.settings.sessions;
-    let span = ttl_seconds.unwrap_or(sessions.ttl_seconds);
+    let span = ttl_seconds.unwrap_or(sessions.ttl);
     let prefix = &terms.settings.tokens.prefix;
     let mut minted = tokens::blank(txn, prefix, Kind::Session, Owner::User(user.id), Some(span), fresh);
     minted.token.detail =
-        Detail::Session { epoch: user.session_epoch, idle_seconds: sessions.idle_seconds };
+        Detail::Session { epoch: user.session_epoch, idle_seconds: sessions.idle };
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)
 }

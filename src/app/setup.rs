@@ -1,0 +1,66 @@
+//! Setup: the install token, and the first admin that it makes.
+
+use core::net::IpAddr;
+
+use super::{App, Failure, fresh, random};
+use crate::{
+    records::{By, meta::Setup, user::User},
+    rules::{
+        Denied, Reason,
+        install::{self, FirstAdmin},
+        limits,
+        tokens::Minted,
+    },
+    token::{Secret, text},
+};
+
+/// What `POST /v1/setup` carries.
+#[derive(Debug)]
+pub struct SetupRequest {
+    /// The install token.
+    pub install_token: Secret,
+    /// The admin's e-mail.
+    pub email: String,
+    /// The admin's password.
+    pub password: Secret,
+    /// The admin's name for people.
+    pub name: Option<String>,
+}
+
+impl App {
+    /// Whether setup is pending.
+    pub fn setup_pending(&self) -> Result<bool, Failure> {
+        self.look(|view, _| Ok(Setup::of(view)?.pending()))
+    }
+
+    /// Makes the first admin. The install token is seen to be good before the password is hashed, and
+    /// looked at again in the transaction that spends it.
+    pub async fn set_up(&self, ip: Option<IpAddr>, request: SetupRequest) -> Result<(User, Minted), Failure> {
+        let presented = text::parse(request.install_token.expose()).ok();
+        self.look(|view, _| install::accepts(view, presented.as_ref()))?;
+        let presented = presented.ok_or(Denied::of(Reason::Malformed))?;
+        let email = limits::email("email", &request.email)?;
+        let name = request.name.map(|name| limits::name("name", &name)).transpose()?;
+        limits::password("password", request.password.expose())?;
+        let admin = FirstAdmin {
+            presented,
+            email,
+            name,
+            password: self.passwords.hash(request.password).await?,
+            fresh_user: random()?,
+            fresh_session: fresh()?,
+        };
+        self.change_own(move |txn, terms| install::complete(txn, terms, ip, admin)).await
+    }
+
+    /// Mints an install token; see [`install::mint`].
+    pub async fn mint_install_token(&self, by: By, force: bool) -> Result<Minted, Failure> {
+        let fresh = fresh()?;
+        self.change_own(move |txn, terms| install::mint(txn, terms, &by, force, &fresh)).await
+    }
+
+    /// Whether an install token should be minted at start.
+    pub fn wants_install_token(&self) -> Result<bool, Failure> {
+        self.look(|view, _| install::wants_token(view))
+    }
+}
