@@ -1,0 +1,62 @@
+//! Who is calling: from the door and the head of a request to a [`Caller`].
+//!
+//! Whoever came in by the admin socket is an admin of this machine, whatever they present. Everybody else
+//! is who their bearer says. Cookies and queries say nothing here; the portal reads its own.
+
+use core::net::IpAddr;
+
+use hyper::{header::AUTHORIZATION, http::request::Parts};
+
+use super::{
+    forwarded,
+    problem::{Presented, Problem},
+    server::{Door, Facts, Peer},
+};
+use crate::{
+    app::{App, Failure},
+    rules::{Reason, Refusal, access::Caller},
+};
+
+/// The address of the client: the peer's own, or as far back as proxies that are trusted vouch for it; none
+/// over a Unix socket.
+pub fn address(app: &App, head: &Parts, facts: &Facts) -> Option<IpAddr> {
+    match facts.peer {
+        Peer::Tcp(peer) => {
+            let proxies = &app.snapshot().settings.server.trusted_proxies;
+            Some(forwarded::client(peer.ip(), &head.headers, proxies))
+        }
+        Peer::Unix { .. } => None,
+    }
+}
+
+/// The bearer that a request presents (RFC 6750, section 2.1); none where it presents none, or a
+/// credential of another scheme. The front has seen to it that there is one `Authorization` at most.
+pub fn bearer(head: &Parts) -> Option<&[u8]> {
+    let value = head.headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, credential) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(credential)
+}
+
+/// Who is calling.
+pub async fn of(app: &App, head: &Parts, facts: &Facts) -> Result<Caller, Failure> {
+    if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
+        return Ok(Caller::local(*uid));
+    }
+    let ip = address(app, head, facts);
+    match bearer(head) {
+        None => Ok(Caller::nobody(ip)),
+        // What is not even text is no credential of ours; the empty word is refused like any other.
+        Some(bytes) => app.identify(core::str::from_utf8(bytes).unwrap_or_default(), ip).await,
+    }
+}
+
+/// The problem that a failure is, to a caller who presented `presented`.
+pub fn problem(failure: Failure, presented: Presented) -> Problem {
+    match failure {
+        Failure::Refused(Refusal::Denied(denied)) if denied.reason == Reason::Absent => {
+            Problem::Unauthenticated(Presented::Nothing)
+        }
+        Failure::Refused(Refusal::Denied(_)) => Problem::Unauthenticated(presented),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,36 @@
+//! Times as the API writes and reads them: RFC 3339, UTC, whole seconds, `Z`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::records::Time;
+
+/// The last second that RFC 3339 can write: the end of the year 9999.
+const LAST: u64 = 253_402_300_799;
+
+/// `2026-11-22T05:41:54Z`. A time past the year 9999 is written as its last second.
+pub fn rfc3339(time: Time) -> String {
+    let moment = UNIX_EPOCH + Duration::from_secs(time.unix().min(LAST));
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+/// The second that an RFC 3339 time in UTC lies in; none for any other text, or one before the epoch.
+pub fn parse_rfc3339(text: &str) -> Option<Time> {
+    let moment: SystemTime = humantime::parse_rfc3339(text).ok()?;
+    moment.duration_since(UNIX_EPOCH).ok().map(|since| Time::from_unix(since.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        assert_eq!(rfc3339(Time::from_unix(1_795_326_114)), "2026-11-22T05:41:54Z");
+        assert_eq!(parse_rfc3339("2026-11-22T05:41:54Z"), Some(Time::from_unix(1_795_326_114)));
+        assert_eq!(parse_rfc3339("2026-11-22T05:41:54.9Z"), Some(Time::from_unix(1_795_326_114)));
+        assert_eq!(rfc3339(Time::from_unix(u64::MAX)), "9999-12-31T23:59:59Z");
+        for other in ["", "yesterday", "2026-11-22", "2026-11-22T05:41:54+01:00", "1969-12-31T23:59:59Z"] {
+            assert_eq!(parse_rfc3339(other), None, "{other}");
+        }
+    }
+}
