@@ -3,3 +3,4 @@
 pub mod body;
 pub mod problem;
 pub mod reply;
+pub mod time;

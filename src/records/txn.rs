@@ -68,14 +68,7 @@ pub struct Txn<'v> {
 impl<'v> Txn<'v> {
     /// A transaction over `base` at `now_ms` milliseconds since the epoch.
     pub fn new(base: &'v dyn View, now_ms: u64) -> Self {
-        Self {
-            base,
-            now_ms,
-            rows: Rows::new(),
-            reads: RefCell::default(),
-            open: None,
-            head: None,
-        }
+        Self { base, now_ms, rows: Rows::new(), reads: RefCell::default(), open: None, head: None }
     }
 
     /// The second of the operation's turn.
@@ -268,10 +261,8 @@ fn own_rows<'a>(
     if is_empty(range) {
         return Vec::new();
     }
-    let mut own: Vec<_> = rows
-        .range::<[u8], _>(range)
-        .map(|(key, value)| (key.as_slice(), value.as_deref()))
-        .collect();
+    let mut own: Vec<_> =
+        rows.range::<[u8], _>(range).map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
     if direction == Direction::Backwards {
         own.reverse();
     }
@@ -283,9 +274,8 @@ fn is_empty(range: KeyRange<'_>) -> bool {
     match range {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(low), Bound::Included(high)) => low > high,
-        (
-            Bound::Included(low) | Bound::Excluded(low),
-            Bound::Included(high) | Bound::Excluded(high),
-        ) => low >= high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            low >= high
+        }
     }
 }

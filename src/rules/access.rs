@@ -408,4 +408,3 @@ pub fn decide(right: Right, caller: Caller) -> Result<Authorized, Refusal> {
     };
     if allowed { Ok(Authorized { caller, right }) } else { Err(Refusal::Forbidden(forbidden)) }
 }
-

@@ -4,10 +4,7 @@ use core::ops::ControlFlow;
 
 use super::Refusal;
 use crate::records::{
-    Fault, Listed, Page, Record, TableId, Time, View,
-    audit::Entry,
-    meta::AuditHead,
-    tables,
+    Fault, Listed, Page, Record, TableId, Time, View, audit::Entry, meta::AuditHead, tables,
 };
 
 /// Which entries are wanted; what is absent filters nothing.

@@ -127,12 +127,7 @@ pub fn complete(
     Ok((user, session))
 }
 
-fn come_back(
-    txn: &mut Txn<'_>,
-    user: User,
-    name: Option<String>,
-    password: String,
-) -> Result<User, Refusal> {
+fn come_back(txn: &mut Txn<'_>, user: User, name: Option<String>, password: String) -> Result<User, Refusal> {
     let mut groups = user.groups.clone();
     groups.push(ADMIN.to_owned());
     groups.sort();

@@ -57,9 +57,10 @@ pub fn name(field: &'static str, text: &str) -> Result<String, Refusal> {
 /// space or control characters. Whether mail arrives there is nobody's business here.
 pub fn email(field: &'static str, text: &str) -> Result<String, Refusal> {
     let trimmed = text.trim();
-    let well_formed = trimmed.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-    }) && !trimmed.chars().any(|c| c.is_control() || c.is_whitespace());
+    let well_formed = trimmed
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
+        && !trimmed.chars().any(|c| c.is_control() || c.is_whitespace());
     if !well_formed || trimmed.len() > EMAIL_BYTES_MAX {
         return Err(Refusal::invalid(
             field,
@@ -87,7 +88,9 @@ pub fn groups(field: &'static str, groups: &[String]) -> Result<Vec<String>, Ref
     if groups.len() > GROUPS_MAX || !groups.iter().all(word) {
         return Err(Refusal::invalid(
             field,
-            format!("must be at most {GROUPS_MAX} words of 1 to {GROUP_CHARS_MAX} characters of A-Z a-z 0-9 . _ : -"),
+            format!(
+                "must be at most {GROUPS_MAX} words of 1 to {GROUP_CHARS_MAX} characters of A-Z a-z 0-9 . _ : -"
+            ),
         ));
     }
     let mut sorted = groups.to_vec();
@@ -101,11 +104,19 @@ pub fn scope(field: &'static str, text: &str) -> Result<String, Refusal> {
     // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
     let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     let words: Vec<&str> = text.split(' ').collect();
-    let distinct = words.iter().enumerate().all(|(at, word)| !words.iter().skip(at.saturating_add(1)).any(|w| w == word));
-    if text.len() > SCOPE_BYTES_MAX || !distinct || words.iter().any(|word| word.is_empty() || !word.bytes().all(allowed)) {
+    let distinct = words
+        .iter()
+        .enumerate()
+        .all(|(at, word)| !words.iter().skip(at.saturating_add(1)).any(|w| w == word));
+    if text.len() > SCOPE_BYTES_MAX
+        || !distinct
+        || words.iter().any(|word| word.is_empty() || !word.bytes().all(allowed))
+    {
         return Err(Refusal::invalid(
             field,
-            format!("must be different scope words (RFC 6749) separated by one space, at most {SCOPE_BYTES_MAX} bytes"),
+            format!(
+                "must be different scope words (RFC 6749) separated by one space, at most {SCOPE_BYTES_MAX} bytes"
+            ),
         ));
     }
     Ok(text.to_owned())
@@ -113,8 +124,7 @@ pub fn scope(field: &'static str, text: &str) -> Result<String, Refusal> {
 
 /// A JSON object of at most `max` bytes as it is written without white space.
 pub fn object(field: &'static str, object: &Map<String, Value>, max: usize) -> Result<String, Refusal> {
-    let text = serde_json::to_string(object)
-        .map_err(|_| Refusal::invalid(field, "must be a JSON object"))?;
+    let text = serde_json::to_string(object).map_err(|_| Refusal::invalid(field, "must be a JSON object"))?;
     if text.len() > max {
         return Err(Refusal::invalid(field, format!("must be a JSON object of at most {max} bytes")));
     }
@@ -126,7 +136,9 @@ pub fn tags(field: &'static str, tags: &[String]) -> Result<Vec<String>, Refusal
     let bounds = || {
         Refusal::invalid(
             field,
-            format!("must be at most {TAGS_MAX} strings of 1 to {TAG_CHARS_MAX} characters, without control characters"),
+            format!(
+                "must be at most {TAGS_MAX} strings of 1 to {TAG_CHARS_MAX} characters, without control characters"
+            ),
         )
     };
     if tags.len() > TAGS_MAX {

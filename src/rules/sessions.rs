@@ -26,8 +26,7 @@ pub fn open(
     let span = ttl_seconds.unwrap_or(sessions.ttl);
     let prefix = &terms.settings.tokens.prefix;
     let mut minted = tokens::blank(txn, prefix, Kind::Session, Owner::User(user.id), Some(span), fresh);
-    minted.token.detail =
-        Detail::Session { epoch: user.session_epoch, idle_seconds: sessions.idle };
+    minted.token.detail = Detail::Session { epoch: user.session_epoch, idle_seconds: sessions.idle };
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)
 }

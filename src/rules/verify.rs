@@ -43,7 +43,7 @@ pub enum Presented {
         /// Whose.
         name: ServiceName,
         /// Which of its secrets.
-        slot: usize,
+        slot: String,
     },
     /// A portal cookie that a root key of ours signed for this store.
     Cookie(CookieText),
@@ -56,8 +56,8 @@ impl Presented {
         if let Spelling::Ours(token) = spelling {
             return Ok(Self::Token(token));
         }
-        if let Some((name, slot)) = services.find(text) {
-            return Ok(Self::Service { name: name.clone(), slot });
+        if let Some(found) = services.find(text) {
+            return Ok(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() });
         }
         match spelling {
             Spelling::Ours(token) => Ok(Self::Token(token)),
