@@ -2,9 +2,12 @@
 //!
 //! Everything is read and judged before any of it counts: a start or a reload gets either the whole or the
 //! list of what is wrong. What the words of a file mean is decided by functions over text; only
-//! [`secret_file`] and [`keyring`] touch the file system.
+//! [`secret_file`] and `keyring` touch the file system.
 
+pub mod data_directory;
 pub mod fault;
+pub mod locate;
+pub mod secret_file;
 pub mod span;
 pub mod toml;
 
