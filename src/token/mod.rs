@@ -8,15 +8,19 @@
 //! - [`id`]: TypeIDs, safe to show and to log.
 //! - [`text`]: the opaque token, and what a presented string looks like.
 //! - [`keyring`]: root keys, and what is derived from them.
+//! - [`jwt`]: the JWT form of a personal access token.
+//! - [`cookie`]: the portal cookie.
 //! - [`seal`]: sealed credentials.
 //! - [`service_secrets`]: the configured secrets, and which service a presented one is.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cookie;
 mod digits;
 mod dotenv;
 pub mod id;
+pub mod jwt;
 pub mod keyring;
 pub mod seal;
 pub mod secret;

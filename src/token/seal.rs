@@ -17,7 +17,7 @@
 //! token's hash in lower-case hexadecimal, for a host's `bearerd/1/host/` and the host's id. Version
 //! and key id need no protection of their own: with another one, another key or no key is tried.
 //!
-//! An example. Key `000102…1f`, key id `k`, nonce `404142…57`, the host `host_01h455vb4pex5vsknk084sn02q`,
+//! An example. Sealing key `000102…1f`, key id `k`, nonce `404142…57`, the host `host_01h455vb4pex5vsknk084sn02q`,
 //! plain text `{"a":1}`:
 //!
 //! ```text
