@@ -14,7 +14,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
-use super::dotenv::{EnvFault, assignments};
+pub use super::dotenv::EnvFault;
+use super::dotenv::assignments;
 use super::secret::{Key, Secret, same};
 use super::text::PRESENTED_BYTES_MAX;
 
