@@ -7,17 +7,17 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use hyper::{StatusCode, http::request::Parts};
+use hyper::http::request::Parts;
 
 use super::{
-    body::{Body, Form, Query, Shape},
+    body::{Body, Form, Query, RequestBody, Shape},
     problem::Problem,
     reply::Reply,
     server::Facts,
 };
 use crate::{
     app::App,
-    rules::access::{Authorized, Caller, Right},
+    rules::access::{Authorized, Right},
 };
 
 /// The methods that routes answer.
@@ -64,8 +64,8 @@ pub enum Reads {
     Json(&'static Shape),
     /// A JSON object of this shape, within the larger limit of batches.
     Batch(&'static Shape),
-    /// A JSON object of the caller's own making, of at most so many bytes.
-    Object(usize),
+    /// A JSON object of the caller's own making.
+    Object,
     /// `application/x-www-form-urlencoded`.
     Form,
     /// The raw stream, within a limit of the handler's own: only over the admin socket.
@@ -143,7 +143,7 @@ pub enum Content {
     /// A form.
     Form(Form),
     /// Not read yet.
-    Stream(hyper::body::Incoming),
+    Stream(RequestBody),
 }
 
 /// A request that was found to be allowed, as its handler sees it.
@@ -154,7 +154,7 @@ pub struct Ask {
     pub who: Authorized,
     /// The segments that the path's placeholders took, in order.
     pub path: Vec<String>,
-    /// The query, if the route reads one.
+    /// The parameters of the query that the route takes.
     pub query: Query,
     /// The body.
     pub content: Content,
@@ -170,11 +170,11 @@ impl Ask {
         self.path.first().map_or("", String::as_str)
     }
 
-    /// The fields of the body; none where the route reads another kind of body.
+    /// The fields of the body, taken out; none where the route reads another kind of body.
     pub fn json(&mut self) -> Body {
         match std::mem::replace(&mut self.content, Content::Nothing) {
             Content::Json(body) => body,
-            Content::Nothing | Content::Object(_) | Content::Form(_) | Content::Stream(_) => Body::default(),
+            Content::Nothing | Content::Object(_) | Content::Form(_) | Content::Stream(_) => Body::empty(),
         }
     }
 

@@ -1,0 +1,153 @@
+//! How one request walks, whatever its route: judged by the front, found, authorised, read, run, answered.
+//!
+//! The order is the same for all of them and stands here alone. Credentials are looked at before a body is
+//! read, so that nobody without one makes the daemon read; nothing that a caller sent is repeated or
+//! logged but the route it asked for.
+
+use std::{sync::Arc, time::Instant};
+
+use hyper::{
+    header::{HeaderName, HeaderValue},
+    http::request::Parts,
+};
+
+use super::{
+    body::{Form, Query, RequestBody, json_object},
+    caller, front,
+    problem::{OAuthError, Presented, Problem},
+    reply::Reply,
+    router::{Ask, Content, Errors, Found, Reads, Route, Router},
+    routes,
+    server::Facts,
+};
+use crate::{
+    app::App,
+    rules::access::{Authorized, Caller, Right},
+};
+
+/// The header under which a request is known in the log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The HTTP surface of a daemon.
+pub struct Surface {
+    app: Arc<App>,
+    router: Router,
+}
+
+impl Surface {
+    /// The surface of `app`.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app, router: Router::new(routes::ALL) }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, head: Parts, body: RequestBody, facts: Facts) -> Reply {
+        let began = Instant::now();
+        let id = request_id(&head);
+        let method = head.method.clone();
+        let (route, reply) = self.walk(head, body, facts).await;
+        let took = began.elapsed();
+        let path = route.map_or("", |route| route.path);
+        tracing::debug!(
+            request = id.as_deref(),
+            method = method.as_str(),
+            route = path,
+            status = reply.status().as_u16(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        match id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+            Some(id) => reply.header(REQUEST_ID, id),
+            None => reply,
+        }
+    }
+
+    async fn walk(&self, head: Parts, body: RequestBody, facts: Facts) -> (Option<&'static Route>, Reply) {
+        if let Err(problem) = front::check(&head) {
+            return (None, Reply::from(problem).close());
+        }
+        let path = head.uri.path().to_owned();
+        let (found, captured) = self.router.find(head.method.as_str(), &path);
+        let route = match found {
+            Found::Route(route) => route,
+            Found::OtherMethods => {
+                let allow = self.router.allowed(&path).into();
+                return (None, Problem::MethodNotAllowed { allow }.into());
+            }
+            Found::Nothing => return (None, Problem::NotFound.into()),
+        };
+        let captured = captured.into_iter().map(str::to_owned).collect();
+        let reply = match self.run(route, captured, head, body, facts).await {
+            Ok(reply) => reply,
+            Err(problem) => match route.errors {
+                Errors::Problem => problem.into(),
+                Errors::OAuth => OAuthError::from(problem).into(),
+            },
+        };
+        (Some(route), reply)
+    }
+
+    async fn run(
+        &self,
+        route: &'static Route,
+        path: Vec<String>,
+        head: Parts,
+        body: RequestBody,
+        facts: Facts,
+    ) -> Result<Reply, Problem> {
+        let who = self.authorized(route, &head, &facts).await?;
+        let names: Vec<&str> = route.query.unwrap_or_default().iter().map(|known| known.name).collect();
+        let query = match route.query {
+            Some(_) => Query::parse(head.uri.query(), &names)?,
+            None => Query::parse(None, &[])?,
+        };
+        let content = self.read(route, &head, body).await?;
+        (route.run)(Ask { app: Arc::clone(&self.app), who, path, query, content, head, facts }).await
+    }
+
+    /// The caller, found to have the route's right. A route that is open looks at no credential: what it
+    /// needs it reads itself.
+    async fn authorized(&self, route: &Route, head: &Parts, facts: &Facts) -> Result<Authorized, Problem> {
+        let caller = if route.right == Right::Open {
+            caller::of_open(&self.app, head, facts)
+        } else {
+            caller::of(&self.app, head, facts)
+                .await
+                .map_err(|failure| caller::problem(failure, Presented::Bearer))?
+        };
+        self.authorize(route.right, caller)
+    }
+
+    fn authorize(&self, right: Right, caller: Caller) -> Result<Authorized, Problem> {
+        self.app.authorize(right, caller).map_err(|failure| caller::problem(failure, Presented::Nothing))
+    }
+
+    async fn read(&self, route: &Route, head: &Parts, body: RequestBody) -> Result<Content, Problem> {
+        let snapshot = self.app.snapshot();
+        let limits = &snapshot.settings.limits;
+        Ok(match route.reads {
+            Reads::Nothing => Content::Nothing,
+            Reads::Json(shape) => Content::Json(shape.read(&head.headers, body, limits.body_bytes).await?),
+            Reads::Batch(shape) => {
+                Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
+            }
+            Reads::Object => Content::Object(json_object(&head.headers, body, limits.body_bytes).await?),
+            Reads::Form => Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?),
+            Reads::Stream => Content::Stream(body),
+        })
+    }
+}
+
+/// The id that the request came with, if it is fit to be repeated, or a new one.
+fn request_id(head: &Parts) -> Option<String> {
+    const CHARS_MAX: usize = 64;
+    let fit = |id: &&str| {
+        (1..=CHARS_MAX).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let given = head.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(fit);
+    match given {
+        Some(id) => Some(id.to_owned()),
+        None => crate::app::random::<8>().ok().map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes))),
+    }
+}
