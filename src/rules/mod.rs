@@ -29,6 +29,7 @@ pub mod limits;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
+pub mod verify;
 
 /// What every operation may look at beside the store: one snapshot, the same from its first line to its last.
 #[derive(Clone, Copy, Debug)]

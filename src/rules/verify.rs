@@ -20,8 +20,11 @@ use crate::{
     },
     settings::CredentialKind,
     token::{
-        ClientId, CookieText, JwtText, Keyring, Kind, ServiceName, ServiceSecrets, Spelling, TokenHash,
-        TokenId, TokenText, UserId, cookie, jwt, text,
+        ClientId, Keyring, Kind, ServiceName, ServiceSecrets, Spelling, TokenHash, TokenId, TokenText,
+        UserId,
+        cookie::{self, CookieText},
+        jwt::{self, JwtText},
+        text,
     },
 };
 
@@ -73,9 +76,7 @@ impl Presented {
 
     /// What a portal cookie's text is.
     pub fn cookie(text: &str, keyring: &Keyring, store_id: &[u8; 16]) -> Result<Self, Denied> {
-        cookie::verify(keyring, store_id, text)
-            .map(Self::Cookie)
-            .map_err(|_| Denied::of(Reason::Signature))
+        cookie::verify(keyring, store_id, text).map(Self::Cookie).map_err(|_| Denied::of(Reason::Signature))
     }
 
     /// The token that it names, where it names one.
@@ -168,12 +169,7 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
     Ok(Caller { who: Who::Known(Box::new(good.identity)), ip: caller.ip })
 }
 
-fn by_row(
-    view: &dyn View,
-    id: TokenId,
-    hash: &TokenHash,
-    asking: &Asking<'_>,
-) -> Result<Good, Refusal> {
+fn by_row(view: &dyn View, id: TokenId, hash: &TokenHash, asking: &Asking<'_>) -> Result<Good, Refusal> {
     let denied = |reason| Denied { reason, token: Some(id) };
     // A token of another system may happen to be spelled like ours.
     let Some(token) = Token::by_id(view, id)? else {
