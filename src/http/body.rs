@@ -20,7 +20,7 @@ mod shape;
 
 pub use json::object as json_object;
 pub use params::{Form, Query};
-pub use shape::{Body, Field, Given, Kind, Moment, Shape, Taken};
+pub use shape::{Body, Field, Given, Kind, Shape, Taken};
 
 /// The media type of forms (WHATWG URL, as RFC 6749 and RFC 7662 use it).
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -1,6 +1,8 @@
 //! How the daemon is asked: listeners, routes, problems.
 
 pub mod body;
+pub mod forwarded;
+pub mod front;
 pub mod problem;
 pub mod reply;
 pub mod time;

@@ -5,9 +5,10 @@
 
 use hyper::HeaderMap;
 
-use super::shape::{Moment, moment};
 use super::{FORM, RequestBody, judge_media_type, unknown};
 use crate::http::problem::Problem;
+use crate::http::time::parse_rfc3339;
+use crate::records::Time;
 use crate::token::Secret;
 
 /// How many parameters there may be.
@@ -116,9 +117,9 @@ impl Query {
     }
 
     /// A time, RFC 3339 in UTC with `Z`.
-    pub fn time(&self, name: &'static str) -> Result<Option<Moment>, Problem> {
+    pub fn time(&self, name: &'static str) -> Result<Option<Time>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        moment(text)
+        parse_rfc3339(text)
             .map(Some)
             .ok_or_else(|| Problem::field(name, "must be a time such as 2026-01-31T12:00:00Z"))
     }
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn a_time_in_a_query_is_rfc_3339_in_utc() {
         let time = |text: &str| Query::parse(Some(text), &["since"]).unwrap().time("since");
-        assert_eq!(time("since=1970-01-01T00:01:00Z"), Ok(Some(Moment(60))));
+        assert_eq!(time("since=1970-01-01T00:01:00Z"), Ok(Some(Time::from_unix(60))));
         assert_eq!(time(""), Ok(None));
         assert!(time("since=yesterday").is_err());
     }

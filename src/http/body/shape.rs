@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{JSON, RequestBody, json, judge_media_type, unknown};
 use crate::http::problem::Problem;
+use crate::http::time::parse_rfc3339;
+use crate::records::Time;
 use crate::token::Secret;
 
 /// The fields of one request.
@@ -67,7 +69,7 @@ pub enum Kind {
     },
     /// True or false: `bool`.
     Flag,
-    /// A time, RFC 3339 in UTC with `Z`: [`Moment`].
+    /// A time, RFC 3339 in UTC with `Z`: [`Time`].
     Time,
     /// Any JSON object: `Map<String, Value>`.
     Object {
@@ -89,10 +91,6 @@ pub enum Kind {
         bytes_max: usize,
     },
 }
-
-/// Seconds since 1970-01-01T00:00:00Z, as a request named them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
 
 /// A field that can be left out, be `null`, or have a value, where the three mean three things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +123,7 @@ pub enum Datum {
     /// Of [`Kind::Flag`].
     Flag(bool),
     /// Of [`Kind::Time`].
-    Time(Moment),
+    Time(Time),
     /// Of [`Kind::Object`].
     Object(Map<String, Value>),
     /// Of [`Kind::Texts`].
@@ -223,7 +221,7 @@ impl Kind {
                 value.as_i64().filter(|number| (min..=max).contains(number)).map(Datum::Integer)
             }
             Self::Flag => value.as_bool().map(Datum::Flag),
-            Self::Time => value.as_str().and_then(moment).map(Datum::Time),
+            Self::Time => value.as_str().and_then(parse_rfc3339).map(Datum::Time),
             Self::Object { bytes_max } => object(value, bytes_max).map(Datum::Object),
             Self::Texts { items_max, bytes_max } => {
                 list(value, items_max, |item| text(item, bytes_max)).map(Datum::Texts)
@@ -293,13 +291,6 @@ fn is_exact(value: &Value) -> bool {
     }
 }
 
-/// RFC 3339 in UTC with `Z`; a fraction of a second is cut off.
-pub(super) fn moment(text: &str) -> Option<Moment> {
-    let time = humantime::parse_rfc3339(text).ok()?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Moment(since.as_secs()))
-}
-
 impl Body {
     /// The value of a field, if it was there and not `null`.
     pub fn take<T: Taken>(&mut self, name: &str) -> Option<T> {
@@ -352,7 +343,7 @@ taken! {
     &'static str: Word,
     i64: Integer,
     bool: Flag,
-    Moment: Time,
+    Time: Time,
     Map<String, Value>: Object,
     Vec<String>: Texts,
     Vec<Secret>: Secrets,
@@ -509,7 +500,7 @@ mod tests {
         assert_eq!(body.take::<&'static str>("word"), Some("opaque"));
         assert_eq!(body.take::<u32>("integer"), Some(7));
         assert_eq!(body.take::<bool>("flag"), Some(true));
-        assert_eq!(body.take::<Moment>("time"), Some(Moment(9)));
+        assert_eq!(body.take::<Time>("time"), Some(Time::from_unix(9)));
         assert_eq!(body.take::<Map<String, Value>>("object").unwrap().len(), 1);
         assert_eq!(body.take::<Vec<String>>("texts"), Some(vec!["x".to_owned()]));
         assert_eq!(body.take::<Vec<Secret>>("secrets").unwrap().len(), 1);
