@@ -2,13 +2,16 @@
 //!
 //! Everything is read and judged before any of it counts: a start or a reload gets either the whole or the
 //! list of what is wrong. What the words of a file mean is decided by functions over text; only
-//! [`secret_file`] and `keyring` touch the file system.
+//! [`secret_file`] and [`keyring`] touch the file system.
 
 pub mod data_directory;
 pub mod fault;
+pub mod keyring;
 pub mod locate;
 pub mod secret_file;
+pub mod services;
 pub mod span;
 pub mod toml;
+pub mod warning;
 
 pub use fault::{ConfigFaults, Fault};

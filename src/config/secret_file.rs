@@ -4,6 +4,7 @@
 //! readings in a row are alike, since whoever writes it may be half done. Who else can write or read it is
 //! told beside its text; what that means is decided by who asked.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +15,6 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
-
-use crate::token::Secret;
 
 /// The largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -35,13 +34,33 @@ const EVERYBODY_READS: u32 = 0o004;
 /// The bit that keeps others from replacing one's files in a shared folder.
 const STICKY: u32 = 0o1000;
 
-/// A file's text, and who else can get at it.
-#[derive(Debug)]
+/// What a file holds, and who else can get at it.
 pub struct SecretFile {
-    /// The whole text.
-    pub text: Secret,
+    bytes: Zeroizing<Vec<u8>>,
     /// Who else can get at it.
     pub access: Access,
+}
+
+impl SecretFile {
+    /// Every byte of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same as text.
+    pub fn text(&self) -> Result<&str, ReadFault> {
+        str::from_utf8(&self.bytes).map_err(|_| ReadFault::NotText)
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.access == other.access && bool::from(self.bytes.ct_eq(&other.bytes))
+    }
+}
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretFile(..)")
+    }
 }
 
 /// Who can get at a file, but for its owner.
@@ -75,9 +94,9 @@ impl Access {
         self.mode & (GROUP_READS | EVERYBODY_READS) != 0
     }
 
-    /// Whether it belongs to somebody who is neither root nor this process's user.
-    pub fn strangers(self) -> bool {
-        self.owner != 0 && self.owner != rustix::process::geteuid().as_raw()
+    /// Its owner's id, if that is neither root nor this process's user.
+    pub fn stranger(self) -> Option<u32> {
+        Some(self.owner).filter(|owner| ![0, rustix::process::geteuid().as_raw()].contains(owner))
     }
 }
 
@@ -106,28 +125,14 @@ pub enum ReadFault {
 
 /// Reads a file whole. Takes a few milliseconds, or a tenth of a second while somebody writes it.
 pub fn read(path: &Path) -> Result<SecretFile, ReadFault> {
-    let reading = settled(|| read_once(path), || thread::sleep(Duration::from_millis(PAUSE_MILLIS)))?;
-    let text = str::from_utf8(&reading.bytes).map_err(|_| ReadFault::NotText)?;
-    Ok(SecretFile { text: Secret::new(text.to_owned()), access: reading.access })
-}
-
-/// One look at a file.
-struct Reading {
-    bytes: Zeroizing<Vec<u8>>,
-    access: Access,
-}
-
-impl Reading {
-    fn is_like(&self, other: &Self) -> bool {
-        self.access == other.access && bool::from(self.bytes.ct_eq(&other.bytes))
-    }
+    settled(|| read_once(path), || thread::sleep(Duration::from_millis(PAUSE_MILLIS)))
 }
 
 /// What two looks in a row agree on, be it a text or that there is none.
 fn settled(
-    mut look: impl FnMut() -> Result<Reading, ReadFault>,
+    mut look: impl FnMut() -> Result<SecretFile, ReadFault>,
     mut pause: impl FnMut(),
-) -> Result<Reading, ReadFault> {
+) -> Result<SecretFile, ReadFault> {
     let mut before = look();
     for _ in 1..READINGS_MAX {
         pause();
@@ -145,7 +150,7 @@ fn settled(
     Err(ReadFault::Restless)
 }
 
-fn read_once(path: &Path) -> Result<Reading, ReadFault> {
+fn read_once(path: &Path) -> Result<SecretFile, ReadFault> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let opened = rustix::fs::open(path, flags, Mode::empty());
     let mut file = File::from(opened.map_err(|errno| refusal(&errno.into()))?);
@@ -162,7 +167,7 @@ fn read_once(path: &Path) -> Result<Reading, ReadFault> {
         return Err(ReadFault::TooLarge);
     }
     let access = Access { mode: facts.mode(), owner: facts.uid(), exchangeable: is_exchangeable(path) };
-    Ok(Reading { bytes, access })
+    Ok(SecretFile { bytes, access })
 }
 
 fn refusal(error: &io::Error) -> ReadFault {
@@ -219,18 +224,18 @@ mod tests {
     fn a_file_is_read_as_it_is() {
         let folder = Folder::new();
         let path = folder.file(" a\r\nsecret\n".as_bytes(), 0o600);
-        assert_eq!(read(&path).unwrap().text.expose(), " a\r\nsecret\n");
+        assert_eq!(read(&path).unwrap().text().unwrap(), " a\r\nsecret\n");
         let link = folder.0.path().join("link");
         symlink(&path, &link).unwrap();
-        assert_eq!(read(&link).unwrap().text.expose(), " a\r\nsecret\n", "through a link");
-        assert_eq!(read(&folder.file(b"", 0o600)).unwrap().text.expose(), "", "an empty file is a file");
+        assert_eq!(read(&link).unwrap().text().unwrap(), " a\r\nsecret\n", "through a link");
+        assert_eq!(read(&folder.file(b"", 0o600)).unwrap().text().unwrap(), "", "an empty file is a file");
     }
 
     #[test]
     fn a_file_is_read_to_its_limit() {
         let folder = Folder::new();
         assert_eq!(
-            read(&folder.file(&vec![b'x'; FILE_BYTES_MAX], 0o600)).unwrap().text.expose().len(),
+            read(&folder.file(&vec![b'x'; FILE_BYTES_MAX], 0o600)).unwrap().text().unwrap().len(),
             FILE_BYTES_MAX
         );
         assert_eq!(fault(&folder.file(&vec![b'x'; FILE_BYTES_MAX + 1], 0o600)), ReadFault::TooLarge);
@@ -257,8 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
-        assert_eq!(fault(&Folder::new().file(b"\xff\xfe", 0o600)), ReadFault::NotText);
+    fn bytes_need_not_be_text() {
+        let file = read(&Folder::new().file(b"\xff\xfe", 0o600)).unwrap();
+        assert_eq!(file.bytes(), b"\xff\xfe");
+        assert_eq!(file.text(), Err(ReadFault::NotText));
     }
 
     #[test]
@@ -269,7 +276,7 @@ mod tests {
             let told = (access.others_can_write(), access.everybody_can_read(), access.others_can_read());
             assert_eq!(told, (writes, everybody_reads, others_read), "{mode:o}");
             assert_eq!(access.everybody_can_write(), mode & 0o002 != 0, "{mode:o}");
-            assert!(!access.strangers());
+            assert_eq!(access.stranger(), None);
         }
         check(0o600, false, false, false);
         check(0o400, false, false, false);
@@ -298,9 +305,9 @@ mod tests {
         let access = Access { mode: 0o600, owner: 0, exchangeable: false };
         let mut look = || {
             let text = looks.pop_front().unwrap()?;
-            Ok(Reading { bytes: Zeroizing::new(text.as_bytes().to_vec()), access })
+            Ok(SecretFile { bytes: Zeroizing::new(text.as_bytes().to_vec()), access })
         };
-        let end = settled(&mut look, || ()).map(|reading| String::from_utf8(reading.bytes.to_vec()).unwrap());
+        let end = settled(&mut look, || ()).map(|file| String::from_utf8(file.bytes.to_vec()).unwrap());
         (end, given - looks.len())
     }
 

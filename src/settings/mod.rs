@@ -16,7 +16,7 @@ pub mod words;
 
 use std::collections::BTreeMap;
 
-use crate::token::Prefix;
+use crate::token::{Prefix, ServiceName};
 
 pub use limits::{Bounds, Limits};
 pub use listen::{Listen, ListenFault};
@@ -61,7 +61,7 @@ pub struct Settings {
     /// What a scope clamps, by scope word.
     pub scopes: BTreeMap<String, Scope>,
     /// The services with a secret by configuration, by name.
-    pub services: BTreeMap<String, Service>,
+    pub services: BTreeMap<ServiceName, Service>,
     /// Where the root keys are.
     pub keys: Keys,
     /// The policies of `/v1/authorize`, by name; [`DEFAULT_POLICY`] is always among them.

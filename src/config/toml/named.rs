@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::reader::{Field, Section};
 use super::{CREDENTIAL_MARK, Reading};
 use crate::settings::{self, CredentialKind, Policy, Scope, SecretSource, Service, words};
+use crate::token::ServiceName;
 
 impl Reading<'_, '_> {
     pub(super) fn scope(
@@ -31,15 +32,17 @@ impl Reading<'_, '_> {
         &mut self,
         name: &str,
         mut section: Section<'_>,
-        services: &mut BTreeMap<String, Service>,
+        services: &mut BTreeMap<ServiceName, Service>,
     ) {
-        if !is_service_name(name) {
-            section.refuse("is no name of a service: a letter, then letters, digits and `-`, all lower case, at most 63 of them", self.faults);
+        let known = ServiceName::new(name);
+        if let Err(fault) = &known {
+            section.refuse(format_args!("the name {fault}"), self.faults);
         }
         let groups =
             section.field("groups").map(|field| self.words(&field, "is not a group", words::is_group));
-        if let Some(source) = self.secret_source(&mut section) {
-            services.insert(name.to_owned(), Service { source, groups: groups.unwrap_or_default() });
+        let source = self.secret_source(&mut section);
+        if let (Ok(known), Some(source)) = (known, source) {
+            services.insert(known, Service { source, groups: groups.unwrap_or_default() });
         }
         let what = "does not belong here; put it into a file and name that in `secret_file`";
         section.misplaced("secret", what, self.faults);
@@ -140,10 +143,4 @@ impl Reading<'_, '_> {
         }
         kinds
     }
-}
-
-fn is_service_name(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

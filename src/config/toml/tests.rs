@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::reader::{ENTRIES_MAX, FAULTS_MAX};
 use super::*;
 use crate::settings::{CredentialKind, Policy, Scope, SecretSource, Service};
+use crate::token::ServiceName;
 
 const FOLDER: &str = "/etc/bearerd";
 
@@ -270,7 +271,7 @@ fn a_service_has_one_source_and_no_secret_in_the_file() {
     told("secret_file = \"f\"\nsecret = \"hunter2\"", "3 services.a.secret: does not belong here");
     for name in ["A", "1a", "a_b", "-a", "\"\"", &"a".repeat(64)] {
         let text = format!("[services.{name}]\nsecret_file = \"f\"");
-        refused(&text, &[&format!("1 services.{name}: is no name of a service")]);
+        refused(&text, &[&format!("1 services.{name}: the name must be 1 to 63")]);
     }
     good(&format!("[services.{}]\nsecret_file = \"f\"", "a".repeat(63)));
 }
@@ -358,6 +359,10 @@ fn the_example_configuration_sets_nothing_as_it_is_shipped() {
     assert_eq!(good(include_str!("../../../systemd/bearerd.toml")), Settings::default());
 }
 
+fn named(service: &str) -> ServiceName {
+    ServiceName::new(service).unwrap()
+}
+
 #[test]
 fn the_example_configuration_shows_the_defaults() {
     let mut settings = good(&example());
@@ -367,8 +372,8 @@ fn the_example_configuration_shows_the_defaults() {
     assert_eq!(settings.keys.file.take(), Some(KeyFile::Path("/etc/bearerd/keyring".to_owned())));
     assert_eq!(settings.portal.secure.take(), Some(true));
     assert_eq!(settings.authorize.remove("reports").unwrap().scopes, ["reports:read"]);
-    assert_eq!(settings.services.remove("scheduler").unwrap().groups, ["admin"]);
-    assert_eq!(settings.services.remove("billing").unwrap().groups, [""; 0]);
+    assert_eq!(settings.services.remove(&named("scheduler")).unwrap().groups, ["admin"]);
+    assert_eq!(settings.services.remove(&named("billing")).unwrap().groups, [""; 0]);
     assert_eq!(settings, Settings::default());
 }
 
