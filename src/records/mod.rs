@@ -18,6 +18,8 @@ pub mod codec;
 pub mod host;
 pub mod keys;
 pub mod meta;
+#[cfg(test)]
+pub(crate) mod shelf;
 pub mod tables;
 pub mod time;
 pub mod token;
