@@ -22,6 +22,7 @@
 //! | tombstones | SHA-256 | [`Tombstone`](super::token::Tombstone) |
 //! | audit | sequence number | [`Entry`](super::audit::Entry) |
 //! | counts | kind | [`Count`](super::meta::Count) |
+//! | admins | user id | nothing (hint) |
 //!
 //! A hint carries no MAC: the row that it leads to must itself carry the key that was looked up.
 

@@ -61,6 +61,21 @@ impl User {
     pub fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|own| own == group)
     }
+
+    /// Whether it is a person who may do everything at this moment: of these one has to be left.
+    pub fn administrates(&self) -> bool {
+        self.active && self.service.is_none() && self.is_in(ADMIN)
+    }
+
+    /// The keys of the hints that lead to it, with what they hold.
+    pub fn hints(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
+        let id = self.id.as_bytes().to_vec();
+        let mut hints = vec![(TableId::UsersByEmail, fold_email(&self.email).into_bytes(), id.clone())];
+        if self.administrates() {
+            hints.push((TableId::Admins, id, Vec::new()));
+        }
+        hints
+    }
 }
 
 impl Record for User {

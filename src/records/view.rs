@@ -52,11 +52,13 @@ pub enum TableId {
     Audit,
     /// How many tokens of each kind are stored.
     Counts,
+    /// Index: the people who administrate.
+    Admins,
 }
 
 impl TableId {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Users,
         Self::UsersByEmail,
@@ -77,6 +79,7 @@ impl TableId {
         Self::Tombstones,
         Self::Audit,
         Self::Counts,
+        Self::Admins,
     ];
 
     /// The name under which the engine keeps the table. Part of every record's MAC: NEVER change one.
@@ -102,6 +105,7 @@ impl TableId {
             Self::Tombstones => "tombstones",
             Self::Audit => "audit",
             Self::Counts => "counts",
+            Self::Admins => "admins",
         }
     }
 
@@ -172,6 +176,6 @@ mod tests {
             assert_eq!(TableId::from_number(table.number()), Some(*table));
             assert_eq!(TableId::ALL.iter().filter(|other| other.name() == table.name()).count(), 1);
         }
-        assert_eq!(TableId::from_number(20), None);
+        assert_eq!(TableId::from_number(21), None);
     }
 }

@@ -115,7 +115,7 @@ pub fn complete(
             };
             users::insert(txn, id, new)?
         }
-        Some(user) => come_back(txn, user, admin.name, admin.password)?,
+        Some(user) => come_back(txn, &user, admin.name, admin.password)?,
     };
     let token = Token::by_id(txn, admin.presented.id)?.ok_or(Denied::of(Reason::Unknown))?;
     txn.put(Token { consumed_at: Some(txn.now()), ..token })?;
@@ -123,26 +123,30 @@ pub fn complete(
     setup.reopened = false;
     setup.install_token = None;
     txn.put(setup)?;
-    let session = sessions::open(txn, terms, &user, None, &admin.fresh_session)?;
+    let session = sessions::open_within(txn, terms, &user, &admin.fresh_session)?;
     Ok((user, session))
 }
 
-fn come_back(txn: &mut Txn<'_>, user: User, name: Option<String>, password: String) -> Result<User, Refusal> {
-    let mut groups = user.groups.clone();
+fn come_back(
+    txn: &mut Txn<'_>,
+    before: &User,
+    name: Option<String>,
+    password: String,
+) -> Result<User, Refusal> {
+    let mut groups = before.groups.clone();
     groups.push(ADMIN.to_owned());
     groups.sort();
     groups.dedup();
     let user = User {
-        name: name.or(user.name),
+        name: name.or_else(|| before.name.clone()),
         groups,
         active: true,
         password: Some(password),
-        session_epoch: user.session_epoch.saturating_add(1),
+        session_epoch: before.session_epoch.saturating_add(1),
         updated_at: txn.now(),
-        ..user
+        ..before.clone()
     };
-    txn.put(user.clone())?;
-    Ok(user)
+    Ok(users::put(txn, Some(before), user)?)
 }
 
 /// The install token on file, if it is alive.

@@ -25,7 +25,10 @@ use crate::{
 pub mod access;
 pub mod audit;
 pub mod install;
+pub mod inventory;
 pub mod limits;
+pub mod logins;
+pub mod pats;
 pub mod sessions;
 pub mod tokens;
 pub mod users;

@@ -1,12 +1,14 @@
 //! What tokens of every kind have in common: making a row, ending one, showing one. Each kind's own
 //! conditions stand in its own file.
 
-use super::Refusal;
+use super::{Refusal, verify};
 use crate::{
     records::{
-        Fault, Time, Txn, View,
+        Fault, Listed, Page, Record, TableId, Time, Txn, View,
+        host::{Replay, Sealed, SealedFor},
         meta::Count,
-        token::{Detail, Format, Owner, Token, Uses},
+        tables,
+        token::{Detail, Format, LastUsed, Owner, State, Token, Uses},
     },
     token::{self, Kind, Prefix, Secret, TokenHash, TokenId},
 };
@@ -87,23 +89,35 @@ pub fn insert(txn: &mut Txn<'_>, token: Token) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Removes a row with all that belongs to it.
+/// Removes a row with all that belongs to it. The entry must be open.
 pub fn erase(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    use crate::records::TableId::{LastUsed, Uses};
     for (table, key, _) in token.hints() {
         txn.forget(table, &key);
     }
-    txn.forget(LastUsed, token.id.as_bytes());
-    txn.forget(Uses, token.id.as_bytes());
+    txn.forget(TableId::LastUsed, token.id.as_bytes());
+    txn.forget(TableId::Uses, token.id.as_bytes());
+    if token.kind == Kind::Enrollment {
+        if let Some(sealed) = Sealed::at(txn, &SealedFor::Enrollment(token.id).key())? {
+            txn.remove(&sealed)?;
+        }
+        if let Some(replay) = Replay::at(txn, token.id.as_bytes())? {
+            txn.remove(&replay)?;
+        }
+    }
     count(txn, token.kind, -1)?;
     txn.remove(token)
+}
+
+/// Whether somebody ended it.
+pub fn is_revoked(token: &Token, now: Time) -> bool {
+    token.revoked_at.is_some_and(|at| at <= now)
 }
 
 /// Ends a token now; one that is over already stays as it ended. Says whether anything changed. The entry
 /// must be open.
 pub fn revoke(txn: &mut Txn<'_>, token: Token) -> Result<bool, Fault> {
     let now = txn.now();
-    if token.revoked_at.is_some_and(|at| at <= now) {
+    if is_revoked(&token, now) {
         return Ok(false);
     }
     txn.put(Token { revoked_at: Some(now), ..token })?;
@@ -120,6 +134,72 @@ pub fn retire(txn: &mut Txn<'_>, token: Token, overlap_seconds: u64) -> Result<(
     let end = now.plus(overlap_seconds);
     let expires_at = Some(token.expires_at.map_or(end, |own: Time| own.min(end)));
     txn.put(Token { expires_at, ..token })
+}
+
+/// What is noted of a token's last use in memory and may not have reached the store yet.
+pub type Noted<'a> = &'a dyn Fn(TokenId) -> Option<LastUsed>;
+
+/// A token as lists show it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its row.
+    pub token: Token,
+    /// What it is at this moment.
+    pub state: State,
+    /// How often it was used; none where uses are not counted.
+    pub uses: Option<u64>,
+    /// When and from where it was last used, what is still in memory included.
+    pub last_used: Option<LastUsed>,
+}
+
+/// A token as lists show it.
+pub fn row(view: &dyn View, token: Token, now: Time, noted: Noted<'_>) -> Result<Row, Fault> {
+    let stored = LastUsed::of(view, token.id)?;
+    let last_used = [stored, noted(token.id)].into_iter().flatten().max_by_key(|last| last.at);
+    Ok(Row {
+        state: verify::state_of(view, &token, now, last_used.map(|last| last.at))?,
+        uses: token.max_uses.map(|_| Uses::of(view, &token)).transpose()?,
+        last_used,
+        token,
+    })
+}
+
+/// One page of what `owner` has of one kind, newest first, from the index. A cursor is the id's bytes.
+pub fn of_owner(
+    view: &dyn View,
+    owner: Owner,
+    kind: Kind,
+    now: Time,
+    noted: Noted<'_>,
+    page: &Page,
+) -> Result<Listed<Row>, Fault> {
+    let prefix = [&owner.prefix(), kind.tag().as_bytes()].concat();
+    by_index(view, TableId::TokensByOwner, &prefix, page, &mut |token| {
+        let is_it = token.owner == owner && token.kind == kind;
+        if is_it { row(view, token, now, noted).map(Some) } else { Ok(None) }
+    })
+}
+
+/// One page of the tokens that an index leads to under `prefix`, newest first. The index is a hint: it is
+/// `choose` who sees whether the row is what was looked up. A cursor is the id's bytes.
+pub fn by_index(
+    view: &dyn View,
+    index: TableId,
+    prefix: &[u8],
+    page: &Page,
+    choose: &mut dyn FnMut(Token) -> Result<Option<Row>, Fault>,
+) -> Result<Listed<Row>, Fault> {
+    let after = page.after.as_ref().map(|id| [prefix, id.as_slice()].concat());
+    let indexed = Page { after, limit: page.limit };
+    let listed = tables::page(view, index, prefix, &indexed, &mut |key, _| {
+        let id = key.strip_prefix(prefix).and_then(|id| id.try_into().ok()).map(TokenId::from_bytes);
+        match id.map(|id| Token::by_id(view, id)).transpose()?.flatten() {
+            Some(token) => choose(token),
+            None => Ok(None),
+        }
+    })?;
+    let next = listed.next.and_then(|key| key.strip_prefix(prefix).map(<[u8]>::to_vec));
+    Ok(Listed { items: listed.items, next })
 }
 
 /// How many tokens of each kind are stored.

@@ -260,7 +260,7 @@ pub fn last_use(view: &dyn View, token: &Token, noted: Option<Time>) -> Result<T
     Ok([noted, stored].into_iter().flatten().fold(token.created_at, Time::max))
 }
 
-/// The state of `token` as lists show it: its own, and for a session also its user's.
+/// The state of `token` as lists show it: its own, and with it what its user's state makes of it.
 pub fn state_of(view: &dyn View, token: &Token, now: Time, noted: Option<Time>) -> Result<State, Fault> {
     let state = token.state(now, Uses::of(view, token)?);
     if state != State::Active {
@@ -272,6 +272,8 @@ pub fn state_of(view: &dyn View, token: &Token, now: Time, noted: Option<Time>) 
     Ok(match session_over(view, token, &user, &asking)? {
         Some(Reason::Idle) => State::Expired,
         Some(_) => State::Revoked,
+        // For as long as its owner is deactivated it does not count.
+        None if !user.active => State::Disabled,
         None => state,
     })
 }

@@ -1,0 +1,108 @@
+//! How many failed logins there may be: arithmetic on a bucket, without a clock and without a table.
+//!
+//! A bucket holds a minute's worth of failures. Each attempt puts one in before it is judged, so that many
+//! at once cannot slip through together, and takes it out again if it was good; it drains evenly. The
+//! whole bucket is one number: the moment at which it will be empty.
+
+/// A minute, in microseconds: the unit of every moment here, counted from wherever the caller likes.
+const MINUTE_MICROS: u64 = 60_000_000;
+
+/// The failures of one pair of address and e-mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket {
+    empty_at: u64,
+}
+
+/// The bucket is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// When there will be room for one, in seconds, rounded up.
+    pub after_seconds: u64,
+}
+
+impl Bucket {
+    /// Puts one attempt in, if there is room among `per_minute`. 0 is no limit.
+    pub fn add(&mut self, per_minute: u32, now_micros: u64) -> Result<(), Full> {
+        let Some(share) = share(per_minute) else { return Ok(()) };
+        let empty_at = self.empty_at.max(now_micros).saturating_add(share);
+        // What the shares lose by being whole microseconds must not cost the last attempt its room.
+        let full_at = now_micros.saturating_add(share.saturating_mul(per_minute.into()));
+        if empty_at > full_at {
+            let after = empty_at.saturating_sub(full_at).div_ceil(1_000_000);
+            return Err(Full { after_seconds: after.max(1) });
+        }
+        self.empty_at = empty_at;
+        Ok(())
+    }
+
+    /// Takes one attempt out again: it was no failure.
+    pub fn take_back(&mut self, per_minute: u32) {
+        if let Some(share) = share(per_minute) {
+            self.empty_at = self.empty_at.saturating_sub(share);
+        }
+    }
+
+    /// Whether nothing is left in it.
+    pub const fn is_empty(&self, now_micros: u64) -> bool {
+        self.empty_at <= now_micros
+    }
+}
+
+/// How long one attempt takes to drain.
+fn share(per_minute: u32) -> Option<u64> {
+    MINUTE_MICROS.checked_div(per_minute.into()).map(|share| share.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn the_one_past_the_limit_has_to_wait_for_one_share() {
+        let mut bucket = Bucket::default();
+        let now = 1_000 * SECOND;
+        for _ in 0..3 {
+            assert_eq!(bucket.add(3, now), Ok(()));
+        }
+        assert_eq!(bucket.add(3, now), Err(Full { after_seconds: 20 }));
+        assert_eq!(bucket.add(3, now + 19 * SECOND), Err(Full { after_seconds: 1 }));
+        assert_eq!(bucket.add(3, now + 20 * SECOND), Ok(()));
+        assert_eq!(bucket.add(3, now + 20 * SECOND), Err(Full { after_seconds: 20 }));
+    }
+
+    #[test]
+    fn what_was_good_leaves_no_trace() {
+        let mut bucket = Bucket::default();
+        for _ in 0..1_000 {
+            assert_eq!(bucket.add(1, 5), Ok(()));
+            bucket.take_back(1);
+        }
+        assert!(bucket.is_empty(5));
+    }
+
+    #[test]
+    fn every_limit_lets_exactly_that_many_through_at_once_and_0_all() {
+        for per_minute in [1, 2, 3, 7, 10, 59, 61, 1_000, 999_999, 1_000_000] {
+            let mut bucket = Bucket::default();
+            let through = (0..=per_minute).filter(|_| bucket.add(per_minute, 0).is_ok()).count();
+            assert_eq!(through, usize::try_from(per_minute).unwrap());
+        }
+        let mut bucket = Bucket::default();
+        assert!((0..100).all(|_| bucket.add(0, 0).is_ok()));
+    }
+
+    #[test]
+    fn a_bucket_drains_in_a_minute_and_holds_no_more_for_having_waited() {
+        let mut bucket = Bucket::default();
+        for _ in 0..10 {
+            bucket.add(10, 0).unwrap();
+        }
+        assert!(!bucket.is_empty(59 * SECOND));
+        assert!(bucket.is_empty(60 * SECOND));
+        let later = 86_400 * SECOND;
+        let through = (0..20).filter(|_| bucket.add(10, later).is_ok()).count();
+        assert_eq!(through, 10);
+    }
+}
