@@ -1,1 +1,373 @@
 //! Where it is kept: the storage engine, the single writer, the published read view.
+//!
+//! A [`Store`] is a handle: clone it freely. Reading takes the newest [`ReadView`] and asks it; writing hands
+//! an operation to the writer and waits for the answer, which comes after the change is on the disk and in
+//! the view. Nothing above this floor knows the engine, and nothing here knows what a rule decides.
+//!
+//! - `redb`: the only module that names the engine; `redb/guard.rs` keeps reading alive when writing fails.
+//! - `place`, `site`: the directory with its few names, and what the engine is opened on.
+//! - `founding`, `own_key`: what a new store begins with, and its own key, sealed under the keyring.
+//! - `judge`: whether a file is a whole store of ours, decided before a byte of it is written.
+//! - `queue`, `writer`: the operations that wait, and the thread that runs and commits them.
+//! - `view`: what is read.
+//! - `heal`: degraded, probing, open again.
+//! - `clock`: the time, never behind the highest seen.
+//! - `stats`: what the store counts about itself.
+
+mod clock;
+mod error;
+mod founding;
+mod heal;
+mod judge;
+mod own_key;
+mod place;
+mod queue;
+mod redb;
+mod site;
+mod stats;
+mod view;
+mod writer;
+
+use std::{
+    fmt,
+    future::Future,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use self::{
+    clock::Clock,
+    heal::Condition,
+    place::Place,
+    queue::{NotTaken, Queue},
+    redb::{EngineError, Medium},
+    site::Site,
+    stats::Counters,
+    view::Published,
+    writer::{Job, Wish, Writer},
+};
+pub use self::{
+    clock::TimeSource,
+    error::{OpenError, WriteError},
+    founding::{Founding, FreshStore},
+    heal::Health,
+    own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
+    place::{MARKER_FILE, Presence, STORE_FILE, presence},
+    stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},
+    view::{EmptyView, ReadView},
+    writer::Written,
+};
+use crate::{
+    records::{StoreKeys, Time, Txn, meta::HighestTime},
+    token::Keyring,
+};
+
+/// The version of the schema that this bearerd writes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How to run a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most memory that the engine keeps pages in, in bytes.
+    pub cache_bytes: usize,
+    /// Files up to this size are verified page by page when they are opened, in bytes.
+    pub verify_bytes_max: u64,
+    /// The most operations that wait for the writer; one more is [`WriteError::Busy`].
+    pub queue_operations_max: usize,
+    /// Where the time comes from.
+    pub time: TimeSource,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 * 1024 * 1024,
+            verify_bytes_max: 256 * 1024 * 1024,
+            queue_operations_max: 4096,
+            time: TimeSource::System,
+        }
+    }
+}
+
+type Hook = Box<dyn Fn(u64, Written<'_>) + Send + Sync>;
+
+/// What the handles, the views and the writer share.
+pub(crate) struct Shared {
+    id: [u8; 16],
+    keys: Arc<StoreKeys>,
+    site: Site,
+    clock: Clock,
+    queue: Arc<Queue<Job>>,
+    condition: Arc<Condition>,
+    published: Published,
+    hooks: RwLock<Vec<Hook>>,
+    counters: Counters,
+    asked_to_keep: AtomicU64,
+}
+
+impl Shared {
+    /// Has everything dropped that was remembered of the rows that were written.
+    fn forget(&self, generation: u64, written: Written<'_>) {
+        for hook in self.hooks.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            hook(generation, written);
+        }
+    }
+}
+
+/// A handle on the open store.
+#[derive(Clone)]
+pub struct Store(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<Result<(), EngineError>>>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.0.shared.site.path()).finish()
+    }
+}
+
+impl Store {
+    /// Makes a new store in `dir`, and the directory if need be; refuses where there is or was one.
+    pub fn create(dir: &Path, founding: &Founding, options: &Options) -> Result<Self, OpenError> {
+        let place = Place::take(dir, true)?;
+        let site = Site::new_in(place, options, founding)?;
+        Self::start(site, options, founding.id, founding.keys())
+    }
+
+    /// Opens the store in `dir`. Whatever is wrong with it, it is not changed by being refused.
+    pub fn open(dir: &Path, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
+        let site = Site::existing_in(Place::take(dir, false)?, options)?;
+        let (id, keys) = judge::judge(&site, options, keyring)?;
+        site.settle()?;
+        Self::start(site, options, id, keys)
+    }
+
+    /// Makes a store in memory, gone with its last handle.
+    pub fn in_memory(founding: &Founding, options: &Options) -> Result<Self, OpenError> {
+        let site = Site::new_on(Medium::memory(), options, founding)?;
+        Self::start(site, options, founding.id, founding.keys())
+    }
+
+    /// Starts the writer on what was judged to be a store that these keys belong to.
+    fn start(site: Site, options: &Options, id: [u8; 16], keys: StoreKeys) -> Result<Self, OpenError> {
+        let path = site.path();
+        let failed = |error: EngineError| OpenError::engine(&path, error);
+        let engine = site.open_engine().map_err(failed)?;
+        let snapshot = engine.snapshot().map_err(failed)?;
+        let keys = Arc::new(keys);
+        let queue = Arc::new(Queue::new(options.queue_operations_max));
+        let poked = Arc::clone(&queue);
+        let condition = Arc::new(Condition::new(move || poked.poke()));
+        let view = ReadView::new(snapshot, Arc::clone(&keys), Arc::clone(&condition), 1);
+        let highest = HighestTime::of(&view).map_err(|fault| site.damaged(&fault.to_string()))?;
+        let shared = Arc::new(Shared {
+            id,
+            keys,
+            clock: Clock::new(options.time.clone(), highest.millis),
+            queue,
+            condition,
+            published: Published::new(view),
+            hooks: RwLock::default(),
+            counters: Counters::default(),
+            asked_to_keep: AtomicU64::new(highest.millis),
+            site,
+        });
+        let writer = Writer::new(engine, Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::system("start a thread for", &path, error))?;
+        Ok(Self(Arc::new(Handle { shared, thread: Mutex::new(Some(thread)) })))
+    }
+
+    /// The newest view.
+    pub fn view(&self) -> Arc<ReadView> {
+        self.0.shared.published.newest()
+    }
+
+    /// The store's own id, which no other store has.
+    pub fn id(&self) -> &[u8; 16] {
+        &self.0.shared.id
+    }
+
+    /// The time, in milliseconds since the epoch: never behind the highest that this store has seen.
+    pub fn now_ms(&self) -> u64 {
+        self.0.shared.clock.now_ms()
+    }
+
+    /// The same in whole seconds.
+    pub fn now(&self) -> Time {
+        Time::from_unix_millis(self.now_ms())
+    }
+
+    /// Runs an operation in its turn, and answers when what it wrote is on the disk and in the view. It is
+    /// handed over at once, not when the future is first polled, and runs even if the future is dropped.
+    ///
+    /// The outer error means that the store could not, the inner one that the operation would not.
+    pub fn write<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<Result<T, E>, WriteError>> + Send
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let answer = self.hand_over(Wish::Plain, operation);
+        async { answer.await.unwrap_or(Err(WriteError::Internal)) }
+    }
+
+    /// The same for a thread that may block; never to be called from async code.
+    pub fn write_blocking<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<Result<T, E>, WriteError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.hand_over(Wish::Plain, operation).blocking_recv().unwrap_or(Err(WriteError::Internal))
+    }
+
+    /// Runs an operation at the time that the system's clock says, even if that lies behind the highest time
+    /// seen; if it accepts, that is the highest time from then on. For `clock reset` alone.
+    pub fn write_turning_clock_back<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<Result<T, E>, WriteError>> + Send
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let answer = self.hand_over(Wish::TurnClockBack, operation);
+        async { answer.await.unwrap_or(Err(WriteError::Internal)) }
+    }
+
+    /// To be called when a credential was refused because it expired at `expired_at`: unless the store holds
+    /// that time already, it is written soon, so that a clock that jumps back revives nothing even after a
+    /// restart. Never waits.
+    pub fn keep_time(&self, expired_at: Time) {
+        let millis = expired_at.unix().saturating_mul(1000);
+        let shared = &self.0.shared;
+        if millis <= shared.clock.persisted_ms()
+            || shared.asked_to_keep.fetch_max(millis, Ordering::AcqRel) >= millis
+        {
+            return;
+        }
+        let asked = Arc::clone(shared);
+        let job = writer::job(
+            Wish::KeepTime,
+            |_| Ok::<(), ()>(()),
+            move |outcome| {
+                if outcome.is_err() {
+                    asked.asked_to_keep.store(asked.clock.persisted_ms(), Ordering::Release);
+                }
+            },
+        );
+        self.queue_up(job);
+    }
+
+    fn hand_over<T, E>(
+        &self,
+        wish: Wish,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> oneshot::Receiver<Result<Result<T, E>, WriteError>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        // A caller that has gone away is told nothing.
+        self.queue_up(writer::job(wish, operation, move |outcome| drop(answer.send(outcome))));
+        answered
+    }
+
+    fn queue_up(&self, job: Job) {
+        let shared = &self.0.shared;
+        if let Some(refusal) = shared.condition.refusal() {
+            job.refuse(refusal);
+        } else if let Err((job, why)) = shared.queue.push(job) {
+            job.refuse(match why {
+                NotTaken::Full => {
+                    shared.counters.refused_busy.fetch_add(1, Ordering::Relaxed);
+                    WriteError::Busy
+                }
+                NotTaken::Closing => WriteError::Unavailable,
+            });
+        }
+    }
+
+    /// Has `hook` called by the writer after each commit, before the new view is published and anybody is
+    /// answered: with the generation that is about to begin, and what was written. It must drop what it
+    /// remembers of those rows, and from then on take in nothing that was read under an older generation.
+    /// It must be quick, and must not call the store.
+    pub fn on_commit(&self, hook: impl Fn(u64, Written<'_>) + Send + Sync + 'static) {
+        self.0.shared.hooks.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
+    }
+
+    /// How the store is.
+    pub fn health(&self) -> Health {
+        self.0.shared.condition.health()
+    }
+
+    /// Waits until the store is well; false if it is not within `most`. Blocks.
+    pub fn wait_until_well(&self, most: Duration) -> bool {
+        self.0.shared.condition.wait_until_well(most)
+    }
+
+    /// What the store has counted.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.0.shared;
+        let (commit_time, commit_time_sum) = shared.counters.commit_time();
+        Stats {
+            commits: shared.counters.commits(),
+            batch_operations: shared.counters.batch_operations(),
+            commit_time,
+            commit_time_sum,
+            queue_depth: shared.queue.depth(),
+            refused_busy: shared.counters.refused_busy.load(Ordering::Relaxed),
+            file_bytes: shared.counters.file_bytes.load(Ordering::Relaxed),
+            reopened: shared.condition.reopen_count(),
+            health: shared.condition.health(),
+            generation: self.view().generation(),
+            clock_behind_ms: shared.clock.behind_ms(),
+        }
+    }
+
+    /// Runs what waits, closes the file and gives it free. What is asked afterwards is refused. Blocks.
+    pub fn close(&self) -> Result<(), OpenError> {
+        match self.0.close() {
+            Some(Err(error)) => Err(OpenError::engine(self.0.shared.site.path(), error)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Option<Result<(), EngineError>> {
+        self.shared.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        if thread.thread().id() == thread::current().id() {
+            return None; // the last handle went with an operation: the writer ends by itself
+        }
+        thread.join().ok()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The time, never behind the highest that this store has seen.
+//!
+//! A clock that jumps back must revive nothing, not even across a restart: so the highest time is kept in
+//! the store, and while the system's clock is behind it, time stands still. Only an operation that says so
+//! (`clock reset`) turns it back. This is the only file of the store that reads a clock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Where the time comes from.
+#[derive(Clone, Debug, Default)]
+pub enum TimeSource {
+    /// The system's clock.
+    #[default]
+    System,
+    /// Whatever was last stored here, in milliseconds since the epoch; for tests and for replaying.
+    Fixed(Arc<AtomicU64>),
+}
+
+impl TimeSource {
+    fn millis(&self) -> u64 {
+        match self {
+            Self::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            Self::Fixed(millis) => millis.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// The clock of one open store.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    source: TimeSource,
+    highest: AtomicU64,
+    persisted: AtomicU64,
+}
+
+impl Clock {
+    /// A clock that was never behind `persisted` milliseconds, which the store holds.
+    pub(crate) fn new(source: TimeSource, persisted: u64) -> Self {
+        Self { source, highest: AtomicU64::new(persisted), persisted: AtomicU64::new(persisted) }
+    }
+
+    /// The time in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let now = self.source.millis();
+        self.highest.fetch_max(now, Ordering::AcqRel).max(now)
+    }
+
+    /// What the system's clock says, even where that lies behind.
+    pub(crate) fn system_ms(&self) -> u64 {
+        self.source.millis()
+    }
+
+    /// By how many milliseconds the system's clock is behind the highest time seen.
+    pub(crate) fn behind_ms(&self) -> u64 {
+        self.highest.load(Ordering::Acquire).saturating_sub(self.source.millis())
+    }
+
+    /// The highest time that the store holds.
+    pub(crate) fn persisted_ms(&self) -> u64 {
+        self.persisted.load(Ordering::Acquire)
+    }
+
+    /// The store now holds `millis`.
+    pub(crate) fn persisted(&self, millis: u64) {
+        self.persisted.store(millis, Ordering::Release);
+        self.highest.fetch_max(millis, Ordering::AcqRel);
+    }
+
+    /// Turns the clock back to `millis`, which the store now holds.
+    pub(crate) fn reset(&self, millis: u64) {
+        self.persisted.store(millis, Ordering::Release);
+        self.highest.store(millis, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stands_still_while_the_clock_is_behind_and_goes_on_when_it_has_caught_up() {
+        let source = Arc::new(AtomicU64::new(5_000));
+        let clock = Clock::new(TimeSource::Fixed(Arc::clone(&source)), 7_000);
+        assert_eq!((clock.now_ms(), clock.behind_ms()), (7_000, 2_000));
+        source.store(8_000, Ordering::Release);
+        assert_eq!((clock.now_ms(), clock.behind_ms()), (8_000, 0));
+        source.store(1_000, Ordering::Release);
+        assert_eq!((clock.now_ms(), clock.behind_ms(), clock.system_ms()), (8_000, 7_000, 1_000));
+    }
+
+    #[test]
+    fn only_a_reset_turns_time_back() {
+        let clock = Clock::new(TimeSource::Fixed(Arc::new(AtomicU64::new(1_000))), 9_000);
+        clock.persisted(8_000);
+        assert_eq!(clock.now_ms(), 9_000);
+        clock.reset(1_000);
+        assert_eq!((clock.now_ms(), clock.persisted_ms()), (1_000, 1_000));
+    }
+}

@@ -1,0 +1,144 @@
+//! Why a store could not be opened, and why a change could not be made.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use super::redb::EngineError;
+
+/// Why a store could not be opened or made. Each says what is wrong and what to do about it; nothing was
+/// changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store, and there never was one: a first start.
+    #[error("there is no store in {}; `bearerd serve` makes one", .0.display())]
+    Absent(PathBuf),
+    /// There was a store, and now there is none.
+    #[error(
+        "the store {} has gone missing: the directory was initialised, but the file is not there or empty. \
+         Restore it with `bearerd restore`. To begin anew on purpose, with every token lost, remove {} too",
+        .store.display(), .marker.display()
+    )]
+    GoneMissing {
+        /// Where the store was.
+        store: PathBuf,
+        /// What says that it was there.
+        marker: PathBuf,
+    },
+    /// A store is there already, where one was to be made.
+    #[error("there is a store at {} already", .0.display())]
+    Exists(PathBuf),
+    /// Another process has it.
+    #[error(
+        "the store in {} is in use by another process. Is bearerd running? Then let the command talk to it \
+         over its admin socket, or stop it first", .0.display()
+    )]
+    InUse(PathBuf),
+    /// It is not whole.
+    #[error("the store {} is damaged: {what}. Nothing was written to it. Restore a backup with `bearerd restore`", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// In what way.
+        what: String,
+    },
+    /// A newer bearerd made it.
+    #[error("the store {} was written by a newer bearerd ({what}). Nothing was written to it. Use that version", .path.display())]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// What it has that this version does not know.
+        what: String,
+    },
+    /// The keyring does not open it.
+    #[error("the keyring does not open the store {}: it needs key {needs}, and the keyring has {has}", .path.display())]
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// The key id that it needs.
+        needs: String,
+        /// The key ids that there are.
+        has: String,
+    },
+    /// The key of that name is another one.
+    #[error(
+        "the keyring does not open the store {}: its key {key} is not the one that sealed the store. \
+         It is another store's keyring, or the store was changed", .path.display()
+    )]
+    WrongKey {
+        /// Which.
+        path: PathBuf,
+        /// The key id that both use.
+        key: String,
+    },
+    /// Somebody else could write to it.
+    #[error("{} can be written by others (mode {mode:03o}, owner {owner}). Run `chmod {wanted:o}` on it, and see that it belongs to the user that runs bearerd", .path.display())]
+    Exposed {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// Its owner's user id.
+        owner: u32,
+        /// The mode that it should have.
+        wanted: u32,
+    },
+    /// It is not a file, or not a directory.
+    #[error("{} is not {wanted}", .path.display())]
+    WrongType {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// The first rows of a new store could not be made.
+    #[error("the first rows of a new store do not hold together")]
+    Founding,
+    /// The system refused.
+    #[error("cannot {what} {}: {error}", .path.display())]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn system(what: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
+        Self::System { what, path: path.into(), error }
+    }
+
+    /// What an engine error means for the store at `path`.
+    pub(crate) fn engine(path: impl Into<PathBuf>, error: EngineError) -> Self {
+        let path = path.into();
+        match error {
+            EngineError::InUse => Self::InUse(path),
+            EngineError::Damaged(what) => Self::Damaged { path, what },
+            EngineError::Foreign(what) => Self::Newer { path, what },
+            EngineError::Write(failure) => Self::system("write", path, io::Error::other(failure.message)),
+            EngineError::Read(message) => Self::system("read", path, io::Error::other(message)),
+        }
+    }
+}
+
+/// Why a change was not made, apart from what its own rule says. Whether it was is unknown after
+/// [`WriteError::Full`] and [`WriteError::Unavailable`]: a caller must look before it tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WriteError {
+    /// Too many operations wait for the writer: try again in a moment.
+    #[error("too many changes wait to be written")]
+    Busy,
+    /// The disk is full.
+    #[error("there is no space to write the change")]
+    Full,
+    /// The store cannot be written, or is closed.
+    #[error("the store cannot be written")]
+    Unavailable,
+    /// The operation itself broke off; nothing of it was written.
+    #[error("the operation broke off")]
+    Internal,
+}

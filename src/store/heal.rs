@@ -1,0 +1,178 @@
+//! What happens when the store fails: changes are refused, reading goes on, and the engine is opened again
+//! as soon as the medium takes writes.
+//!
+//! A failed handle is never used again for writing, and a failed sync never believed: what is there is what
+//! a new handle finds. The new handle is opened while the old one still serves readers, so that nobody is
+//! left without an answer if that fails too.
+
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{WriteError, redb::EngineError};
+
+/// How long to wait before each further attempt: the first at once, for a fault that was over at once; the
+/// last again and again, short enough that service is back within five seconds of the cause being gone.
+const BACK_OFF_MILLIS: [u64; 5] = [0, 250, 500, 1_000, 2_000];
+
+/// The least time between two openings.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// How the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It reads and writes.
+    Well,
+    /// It reads; there is no space to write. Changes are refused with [`WriteError::Full`].
+    Full(String),
+    /// It reads as far as it can, and cannot write. Changes are refused with [`WriteError::Unavailable`].
+    Unavailable(String),
+    /// It was closed.
+    Closed,
+}
+
+impl Health {
+    /// What an engine error makes of the store.
+    pub(crate) fn after(error: &EngineError) -> Self {
+        match error {
+            EngineError::Write(failure) if failure.full => Self::Full(failure.message.clone()),
+            EngineError::Write(failure) => Self::Unavailable(failure.message.clone()),
+            EngineError::Read(message) | EngineError::Damaged(message) | EngineError::Foreign(message) => {
+                Self::Unavailable(message.clone())
+            }
+            EngineError::InUse => Self::Unavailable("another process holds the store".to_owned()),
+        }
+    }
+
+    /// What a change is answered while the store is like this.
+    pub(crate) fn refusal(&self) -> Option<WriteError> {
+        match self {
+            Self::Well => None,
+            Self::Full(_) => Some(WriteError::Full),
+            Self::Unavailable(_) | Self::Closed => Some(WriteError::Unavailable),
+        }
+    }
+}
+
+/// How the store is, for everybody to see.
+pub(crate) struct Condition {
+    health: Mutex<Health>,
+    changed: Condvar,
+    /// What reads from an engine that was given up since fails, and means nothing.
+    engine_since: AtomicU64,
+    reading_failed: AtomicBool,
+    reopened: AtomicU64,
+    poke: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Condition {
+    /// `poke` wakes the writer, which alone can mend anything.
+    pub(crate) fn new(poke: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            health: Mutex::new(Health::Well),
+            changed: Condvar::new(),
+            engine_since: AtomicU64::new(0),
+            reading_failed: AtomicBool::new(false),
+            reopened: AtomicU64::new(0),
+            poke: Box::new(poke),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.lock().clone()
+    }
+
+    pub(crate) fn refusal(&self) -> Option<WriteError> {
+        self.lock().refusal()
+    }
+
+    pub(crate) fn set(&self, health: Health) {
+        *self.lock() = health;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the store is well; false if it is not within `most`.
+    pub(crate) fn wait_until_well(&self, most: Duration) -> bool {
+        let ill = |health: &mut Health| *health != Health::Well;
+        let waited = self.changed.wait_timeout_while(self.lock(), most, ill);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// A view of `generation` could not be read.
+    pub(crate) fn reading_failed(&self, generation: u64, _: &EngineError) {
+        if generation >= self.engine_since.load(Ordering::Acquire)
+            && !self.reading_failed.swap(true, Ordering::AcqRel)
+        {
+            (self.poke)();
+        }
+    }
+
+    /// Whether reading has failed since this was last asked.
+    pub(crate) fn take_reading_failed(&self) -> bool {
+        self.reading_failed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The engine was opened again; its first view has `generation`.
+    pub(crate) fn reopened(&self, generation: u64) {
+        self.engine_since.store(generation, Ordering::Release);
+        self.reading_failed.store(false, Ordering::Release);
+        self.reopened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the engine was opened again.
+    pub(crate) fn reopen_count(&self) -> u64 {
+        self.reopened.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When to try next.
+#[derive(Debug)]
+pub(crate) struct BackOff {
+    attempt: usize,
+    next: Instant,
+}
+
+impl BackOff {
+    /// Something has just failed. The first attempt follows at once, unless the engine was opened again only
+    /// a moment ago: a fault that comes back each time must not keep the writer busy.
+    pub(crate) fn begin(reopened_at: Option<Instant>) -> Self {
+        let now = Instant::now();
+        Self { attempt: 0, next: reopened_at.map_or(now, |at| now.max(at + REOPEN_PAUSE)) }
+    }
+
+    /// When the next attempt is due.
+    pub(crate) const fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Whether it is due now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.next <= Instant::now()
+    }
+
+    /// An attempt has failed.
+    pub(crate) fn failed(&mut self) {
+        self.attempt = (self.attempt + 1).min(BACK_OFF_MILLIS.len() - 1);
+        let millis = BACK_OFF_MILLIS.get(self.attempt).copied().unwrap_or_default();
+        self.next = Instant::now() + Duration::from_millis(millis);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_leaves_time_to_be_back_within_five_seconds() {
+        assert!(BACK_OFF_MILLIS.into_iter().max().unwrap() <= 2_000);
+        assert!(BackOff::begin(None).is_due());
+    }
+}

@@ -1,0 +1,264 @@
+//! Where the store lies: a directory, and the few names in it.
+//!
+//! | name | what |
+//! |---|---|
+//! | `bearerd.redb` | the store |
+//! | `bearerd.redb.initialised` | the marker: a store was made here once. Its absence is a first start |
+//! | `bearerd.redb.new` | a store in the making; what is left of one that was never finished is removed |
+//! | `bearerd.redb.probe` | written, synced and removed to see whether the disk takes writes again |
+//!
+//! A store is made under its temporary name, synced, renamed, and only then marked. So a file under the
+//! store's own name is always whole, and one that is missing or empty beside its marker has been lost and
+//! is never begun anew. The directory is locked for as long as the store is open, its making included.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{
+        DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+    },
+    path::{Path, PathBuf},
+};
+
+use super::error::OpenError;
+
+/// The store's file.
+pub const STORE_FILE: &str = "bearerd.redb";
+/// The file that says that a store was made here.
+pub const MARKER_FILE: &str = "bearerd.redb.initialised";
+const NEW_FILE: &str = "bearerd.redb.new";
+const PROBE_FILE: &str = "bearerd.redb.probe";
+
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// Written by the probe: more than a block, so that the file system must find space.
+const PROBE_BYTES: usize = 64 * 1024;
+
+/// Whether there is a store in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is none, and there was none: a first start.
+    Absent,
+    /// There is one.
+    Present,
+    /// There was one.
+    GoneMissing,
+}
+
+/// Looks whether there is a store in `dir`, without opening it.
+pub fn presence(dir: &Path) -> Result<Presence, OpenError> {
+    let store = dir.join(STORE_FILE);
+    let empty = match fs::symlink_metadata(&store) {
+        Ok(metadata) => metadata.is_file() && metadata.len() == 0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(OpenError::system("look at", store, error)),
+    };
+    Ok(match (empty, is_marked(dir)?) {
+        (false, _) => Presence::Present,
+        (true, true) => Presence::GoneMissing,
+        (true, false) => Presence::Absent,
+    })
+}
+
+fn is_marked(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(MARKER_FILE);
+    path.try_exists().map_err(|error| OpenError::system("look at", path, error))
+}
+
+/// A directory that this process has for itself.
+#[derive(Debug)]
+pub(crate) struct Place {
+    dir: PathBuf,
+    lock: File,
+}
+
+impl Place {
+    /// Takes the directory, making it where `make` says so.
+    pub(crate) fn take(dir: &Path, make: bool) -> Result<Self, OpenError> {
+        if make {
+            make_directory(dir).map_err(|error| OpenError::system("make the directory", dir, error))?;
+        }
+        let lock = File::open(dir).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => OpenError::Absent(dir.to_owned()),
+            _ => OpenError::system("open the directory", dir, error),
+        })?;
+        let metadata = lock.metadata().map_err(|error| OpenError::system("look at", dir, error))?;
+        if !metadata.is_dir() {
+            return Err(OpenError::WrongType { path: dir.to_owned(), wanted: "a directory" });
+        }
+        // A group that may write here is the operator's choice; everybody is not.
+        refuse_exposed(dir, &metadata, 0o002, DIRECTORY_MODE)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
+            Err(TryLockError::Error(error)) => Err(OpenError::system("lock the directory", dir, error)),
+        }
+    }
+
+    /// The store's path.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.join(STORE_FILE)
+    }
+
+    /// Opens the store's file.
+    pub(crate) fn open(&self) -> Result<File, OpenError> {
+        match presence(&self.dir)? {
+            Presence::Absent => return Err(self.absent()),
+            Presence::GoneMissing => {
+                return Err(OpenError::GoneMissing {
+                    store: self.store(),
+                    marker: self.dir.join(MARKER_FILE),
+                });
+            }
+            Presence::Present => {}
+        }
+        open_private(&self.store())
+    }
+
+    /// Nothing there, or nothing but an empty file that no marker vouches for.
+    fn absent(&self) -> OpenError {
+        let store = self.store();
+        if fs::symlink_metadata(&store).is_ok() {
+            return OpenError::Damaged { path: store, what: "the file is empty".to_owned() };
+        }
+        OpenError::Absent(self.dir.clone())
+    }
+
+    /// Begins a new store under its temporary name.
+    pub(crate) fn begin(&self) -> Result<File, OpenError> {
+        match presence(&self.dir)? {
+            Presence::Present => return Err(OpenError::Exists(self.store())),
+            Presence::GoneMissing => {
+                return Err(OpenError::GoneMissing {
+                    store: self.store(),
+                    marker: self.dir.join(MARKER_FILE),
+                });
+            }
+            Presence::Absent => {}
+        }
+        if let error @ OpenError::Damaged { .. } = self.absent() {
+            return Err(error);
+        }
+        self.remove(NEW_FILE)?;
+        self.make(NEW_FILE)
+    }
+
+    /// Gives the finished new store its name, and marks the directory.
+    pub(crate) fn finish(&self, new: &File) -> Result<(), OpenError> {
+        let path = self.dir.join(NEW_FILE);
+        new.sync_all().map_err(|error| OpenError::system("sync", &path, error))?;
+        fs::rename(&path, self.store()).map_err(|error| OpenError::system("rename", &path, error))?;
+        self.sync()?;
+        self.mark()
+    }
+
+    /// Writes the marker where it is missing: a store that was renamed into place is initialised.
+    pub(crate) fn mark(&self) -> Result<(), OpenError> {
+        if is_marked(&self.dir)? {
+            return Ok(());
+        }
+        let path = self.dir.join(MARKER_FILE);
+        let mut marker = self.make(MARKER_FILE)?;
+        marker
+            .write_all(
+                b"A store was made here. Where bearerd.redb is missing beside this file, it has been lost.\n",
+            )
+            .and_then(|()| marker.sync_all())
+            .map_err(|error| OpenError::system("write", &path, error))?;
+        self.sync()
+    }
+
+    /// Removes what is left of a store that was never finished.
+    pub(crate) fn sweep(&self) -> Result<(), OpenError> {
+        self.remove(NEW_FILE)
+    }
+
+    /// Lets others have the directory.
+    pub(crate) fn release(&self) {
+        // If this fails, the lock goes with the file.
+        let _ = self.lock.unlock();
+    }
+
+    /// Whether the file system takes writes, by the same calls that the engine makes; and whether `store`
+    /// is still what lies under the store's name.
+    pub(crate) fn probe(&self, store: &File) -> io::Result<()> {
+        let (ours, theirs) = (store.metadata()?, fs::metadata(self.store())?);
+        if (ours.dev(), ours.ino()) != (theirs.dev(), theirs.ino()) {
+            return Err(io::Error::other("another file lies where the store was"));
+        }
+        let path = self.dir.join(PROBE_FILE);
+        let probe = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&path)?;
+        let written = probe
+            .set_len(PROBE_BYTES as u64)
+            .and_then(|()| probe.write_all_at(&vec![0xb5; PROBE_BYTES], 0))
+            .and_then(|()| probe.sync_data());
+        let removed = fs::remove_file(&path);
+        written.and(removed)
+    }
+
+    fn make(&self, name: &str) -> Result<File, OpenError> {
+        let path = self.dir.join(name);
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path);
+        let file = made.map_err(|error| OpenError::system("make", &path, error))?;
+        self.hand_over(&file).map_err(|error| OpenError::system("set the owner of", &path, error))?;
+        Ok(file)
+    }
+
+    /// What root makes in a directory of the daemon's must belong to the daemon.
+    fn hand_over(&self, file: &File) -> io::Result<()> {
+        let (ours, theirs) = (file.metadata()?, self.lock.metadata()?);
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        if ours.uid() == 0 && (theirs.uid(), theirs.gid()) != (ours.uid(), ours.gid()) {
+            fchown(file, Some(theirs.uid()), Some(theirs.gid()))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), OpenError> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => self.sync(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(OpenError::system("remove", path, error)),
+        }
+    }
+
+    fn sync(&self) -> Result<(), OpenError> {
+        self.lock.sync_all().map_err(|error| OpenError::system("sync the directory", &self.dir, error))
+    }
+}
+
+/// Makes a directory that survives a power cut, unless it is there.
+fn make_directory(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Opens a file that nobody else can write.
+fn open_private(path: &Path) -> Result<File, OpenError> {
+    let linked = fs::symlink_metadata(path).map_err(|error| OpenError::system("look at", path, error))?;
+    if !linked.is_file() {
+        return Err(OpenError::WrongType { path: path.to_owned(), wanted: "a regular file" });
+    }
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    let file = opened.map_err(|error| OpenError::system("open for reading and writing", path, error))?;
+    let metadata = file.metadata().map_err(|error| OpenError::system("look at", path, error))?;
+    refuse_exposed(path, &metadata, 0o022, FILE_MODE)?;
+    Ok(file)
+}
+
+/// Whoever can write to the store can make themselves an admin. Root may look after another user's store.
+fn refuse_exposed(path: &Path, metadata: &fs::Metadata, refused: u32, wanted: u32) -> Result<(), OpenError> {
+    let us = rustix::process::geteuid().as_raw();
+    let (mode, owner) = (metadata.mode() & 0o777, metadata.uid());
+    if mode & refused != 0 || (owner != us && owner != 0 && us != 0) {
+        return Err(OpenError::Exposed { path: path.to_owned(), mode, owner, wanted });
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+use core::ops::{Bound, ControlFlow};
+use std::sync::{Barrier, Mutex};
+
+use super::*;
+use crate::records::{
+    meta::{AuditHead, Setup},
+    view::Direction,
+};
+
+#[test]
+fn a_new_store_has_every_table_and_the_singletons() {
+    let store = in_memory();
+    let view = store.view();
+    assert!(Setup::of(&*view).unwrap().pending());
+    assert_eq!(AuditHead::of(&*view).unwrap(), AuditHead::EMPTY);
+    assert_eq!(HighestTime::of(&*view).unwrap(), HighestTime { millis: 1_000 });
+    for table in TableId::ALL {
+        assert_eq!(view.bytes(table, b"nothing"), Ok(None), "{}", table.name());
+    }
+    assert_eq!(store.id(), &[3; 16]);
+}
+
+#[test]
+fn what_was_answered_is_in_the_next_view_and_the_old_view_stays_as_it_was() {
+    let store = in_memory();
+    let before = store.view();
+    put(&store, "a", "1").unwrap();
+    assert_eq!(get(&*before, "a"), Ok(None));
+    expect(&store, "a", Some("1"));
+    assert!(store.view().generation() > before.generation());
+}
+
+#[test]
+fn a_refused_operation_leaves_nothing_and_commits_nothing() {
+    let store = in_memory();
+    let before = store.stats();
+    let refused = store.write_blocking(|txn| {
+        txn.hint(TableId::Projects, b"a".to_vec(), b"1".to_vec());
+        Err::<(), _>("no")
+    });
+    assert_eq!(refused, Ok(Err("no")));
+    expect(&store, "a", None);
+    assert_eq!((store.stats().commits, store.stats().generation), (before.commits, before.generation));
+}
+
+#[test]
+fn a_panicking_operation_leaves_nothing_and_the_next_ones_go_on() {
+    let store = in_memory();
+    let broken = store.write_blocking(|txn| -> Result<(), ()> {
+        txn.hint(TableId::Projects, b"a".to_vec(), b"1".to_vec());
+        panic!("on purpose");
+    });
+    assert_eq!(broken, Err(WriteError::Internal));
+    let broken = store.write_blocking(|txn| -> Result<(), ()> {
+        // Inside of a walk over the engine's own rows.
+        txn.scan(TableId::Meta, (Bound::Unbounded, Bound::Unbounded), Direction::Forwards, &mut |_, _| {
+            panic!("on purpose")
+        })
+        .map_err(|_| ())
+    });
+    assert_eq!(broken, Err(WriteError::Internal));
+    put(&store, "b", "2").unwrap();
+    expect(&store, "a", None);
+    expect(&store, "b", Some("2"));
+    assert_eq!((store.health(), store.stats().reopened), (Health::Well, 0));
+}
+
+type Operation<T> = Box<dyn FnOnce(&mut Txn<'_>) -> Result<T, &'static str> + Send>;
+
+/// Holds the writer inside of an operation until every one of `operations` waits behind it, so that they
+/// are one batch.
+fn as_one_batch<T: Send + 'static>(
+    store: &Store,
+    operations: Vec<Operation<T>>,
+) -> Vec<Result<Result<T, &'static str>, WriteError>> {
+    let entered = Arc::new(Barrier::new(2));
+    let go_on = Arc::new(Barrier::new(2));
+    let (enter, go) = (Arc::clone(&entered), Arc::clone(&go_on));
+    let blocker = store.write(move |_| {
+        enter.wait();
+        go.wait();
+        Err::<(), ()>(())
+    });
+    entered.wait();
+    let waiting: Vec<_> = operations.into_iter().map(|operation| store.write(operation)).collect();
+    go_on.wait();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let _ = blocker.await;
+        let mut answers = Vec::new();
+        for answer in waiting {
+            answers.push(answer.await);
+        }
+        answers
+    })
+}
+
+#[test]
+fn a_batch_is_one_commit_in_which_each_sees_what_came_before() {
+    let store = in_memory();
+    let before = store.stats().commits;
+    let operations = (0..64)
+        .map(|number: u32| {
+            let operation = move |txn: &mut Txn<'_>| {
+                let seen = txn.bytes(TableId::Projects, b"count").map_err(|_| "fault")?;
+                let seen = seen.map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+                if number % 8 == 7 {
+                    txn.hint(TableId::Projects, b"count".to_vec(), 999u32.to_be_bytes().to_vec());
+                    return Err("no");
+                }
+                txn.hint(TableId::Projects, b"count".to_vec(), (seen + 1).to_be_bytes().to_vec());
+                Ok(seen)
+            };
+            Box::new(operation) as Box<_>
+        })
+        .collect();
+    let answers = as_one_batch::<u32>(&store, operations);
+    let accepted: Vec<u32> = answers.iter().filter_map(|answer| answer.unwrap().ok()).collect();
+    assert_eq!(accepted, (0..56).collect::<Vec<_>>());
+    assert_eq!(answers.iter().filter(|answer| **answer == Ok(Err("no"))).count(), 8);
+    assert_eq!(store.stats().commits, before + 1);
+}
+
+#[test]
+fn one_operation_too_many_is_refused_at_once_and_the_others_run() {
+    let options = Options { queue_operations_max: 2, ..Options::default() };
+    let store = Store::in_memory(&founding(), &options).unwrap();
+    let operations =
+        (0..3).map(|number: u32| Box::new(move |_: &mut Txn<'_>| Ok(number)) as Box<_>).collect();
+    let answers = as_one_batch::<u32>(&store, operations);
+    assert_eq!(answers, [Ok(Ok(0)), Ok(Ok(1)), Err(WriteError::Busy)]);
+    assert_eq!(store.stats().refused_busy, 1);
+}
+
+#[test]
+fn a_reader_after_an_answer_always_sees_it() {
+    let store = in_memory();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = store.clone();
+            scope.spawn(move || {
+                let mut generation = 0;
+                for round in 0..100 {
+                    let key = format!("{thread}/{round}");
+                    put(&store, &key, "x").unwrap();
+                    let view = store.view();
+                    assert_eq!(get(&*view, &key).unwrap().as_deref(), Some("x"));
+                    assert!(view.generation() > generation);
+                    generation = view.generation();
+                }
+            });
+        }
+    });
+    let stats = store.stats();
+    assert_eq!(stats.batch_operations.sum, 400);
+    assert_eq!(stats.batch_operations.count, stats.commits);
+}
+
+#[test]
+fn hooks_hear_of_every_row_before_the_view_moves_and_before_the_answer() {
+    let store = in_memory();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (listener, viewed) = (Arc::clone(&heard), store.clone());
+    store.on_commit(move |generation, written| {
+        assert_eq!(viewed.view().generation() + 1, generation);
+        assert!(written.each(|table, key| listener.lock().unwrap().push((table, key.to_vec()))));
+    });
+    put(&store, "a", "1").unwrap();
+    assert_eq!(*heard.lock().unwrap(), [(TableId::Projects, b"a".to_vec())]);
+}
+
+#[test]
+fn a_scan_walks_both_ways_and_stops_when_told() {
+    let store = in_memory();
+    for key in ["a", "b", "c", "d"] {
+        put(&store, key, "").unwrap();
+    }
+    let walk = |range, direction, most: usize| {
+        let mut keys = String::new();
+        let view = store.view();
+        view.scan(TableId::Projects, range, direction, &mut |key, _| {
+            keys.push(char::from(key[0]));
+            Ok(if keys.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+        .unwrap();
+        keys
+    };
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let middle = (Bound::Included(b"b".as_slice()), Bound::Excluded(b"d".as_slice()));
+    let none = (Bound::Included(b"d".as_slice()), Bound::Excluded(b"b".as_slice()));
+    assert_eq!(walk(all, Direction::Forwards, 9), "abcd");
+    assert_eq!(walk(all, Direction::Backwards, 2), "dc");
+    assert_eq!(walk(middle, Direction::Backwards, 9), "cb");
+    assert_eq!(walk(none, Direction::Forwards, 9), "");
+}
+
+#[test]
+fn time_is_kept_by_commits_and_turned_back_only_by_the_operation_that_may() {
+    let (time, clock) = fixed(5_000);
+    let options = Options { time, ..Options::default() };
+    let store = Store::in_memory(&founding(), &options).unwrap();
+    let turn = |store: &Store| store.write_blocking(|txn| Ok::<_, ()>(txn.now_ms())).unwrap().unwrap();
+    assert_eq!(turn(&store), 5_000);
+    put(&store, "a", "1").unwrap();
+    advance(&clock, 2_000);
+    assert_eq!((turn(&store), store.now_ms(), store.stats().clock_behind_ms), (5_000, 5_000, 3_000));
+    assert_eq!(HighestTime::of(&*store.view()).unwrap().millis, 5_000);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let refused = runtime.block_on(store.write_turning_clock_back(|_| Err::<(), _>("no")));
+    assert_eq!((refused, store.now_ms()), (Ok(Err("no")), 5_000));
+    let turned = runtime.block_on(store.write_turning_clock_back(|txn| Ok::<_, ()>(txn.now_ms())));
+    assert_eq!((turned, store.now_ms()), (Ok(Ok(2_000)), 2_000));
+    assert_eq!(HighestTime::of(&*store.view()).unwrap().millis, 2_000);
+}
+
+#[test]
+fn the_time_at_which_something_was_refused_as_expired_reaches_the_store() {
+    let (time, clock) = fixed(5_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    advance(&clock, 90_500);
+    let kept = || HighestTime::of(&*store.view()).unwrap().millis;
+    store.keep_time(Time::from_unix(1));
+    assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Ok(Ok(())));
+    assert_eq!(kept(), 1_000, "the store holds that time already");
+    store.keep_time(Time::from_unix(90));
+    assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Ok(Ok(())));
+    assert_eq!(kept(), 90_500);
+}
+
+#[test]
+fn a_closed_store_refuses_changes() {
+    let store = in_memory();
+    put(&store, "a", "1").unwrap();
+    store.close().unwrap();
+    assert_eq!(put(&store, "b", "2"), Err(WriteError::Unavailable));
+    assert_eq!(store.health(), Health::Closed);
+    store.close().unwrap();
+}

@@ -1,0 +1,73 @@
+//! What the store promises, tested on memory, on files, and on media that fail.
+
+mod basics;
+mod files;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::*;
+use crate::{
+    records::{Fault, TableId, View},
+    token::{Key, keyring::KeyId},
+};
+
+/// A time source that stands at `millis`.
+pub(super) fn fixed(millis: u64) -> (TimeSource, Arc<AtomicU64>) {
+    let shared = Arc::new(AtomicU64::new(millis));
+    (TimeSource::Fixed(Arc::clone(&shared)), shared)
+}
+
+pub(super) fn keyring(id: &str) -> Keyring {
+    // Not all bytes equal: such keys are refused.
+    let mut key = [7; 32];
+    key[..id.len()].copy_from_slice(id.as_bytes());
+    Keyring::generate(KeyId::new(id).unwrap(), &key).unwrap()
+}
+
+pub(super) fn founding() -> Founding {
+    let fresh = FreshStore { id: [3; 16], key: Key::new([5; 32]), nonce: [9; 24] };
+    Founding::new(keyring("k1").current(), fresh, 1_000).unwrap()
+}
+
+pub(super) fn in_memory() -> Store {
+    Store::in_memory(&founding(), &Options::default()).unwrap()
+}
+
+pub(super) fn create(dir: &Path) -> Store {
+    Store::create(dir, &founding(), &Options::default()).unwrap()
+}
+
+pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(dir, &keyring("k1"), &Options::default())
+}
+
+/// Puts a row that no rule knows.
+pub(super) fn put(store: &Store, key: &str, value: &str) -> Result<(), WriteError> {
+    let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    let done = store.write_blocking(move |txn| {
+        txn.hint(TableId::Projects, key, value);
+        Ok::<(), ()>(())
+    })?;
+    assert_eq!(done, Ok(()));
+    Ok(())
+}
+
+pub(super) fn get(view: &dyn View, key: &str) -> Result<Option<String>, Fault> {
+    let value = view.bytes(TableId::Projects, key.as_bytes())?;
+    Ok(value.map(|value| String::from_utf8(value).unwrap()))
+}
+
+#[track_caller]
+pub(super) fn expect(store: &Store, key: &str, value: Option<&str>) {
+    assert_eq!(get(&*store.view(), key).unwrap().as_deref(), value, "{key}");
+}
+
+pub(super) fn advance(time: &AtomicU64, millis: u64) {
+    time.store(millis, Ordering::Release);
+}

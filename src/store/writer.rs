@@ -1,0 +1,363 @@
+//! The single writer: one thread that takes whatever operations wait, runs them one after the other over
+//! one write transaction, commits once, durably, publishes the new view, and only then answers.
+//!
+//! Each operation is given the time at its turn and sees what those before it wrote. One that refuses or
+//! breaks off leaves nothing. It knows no rule and no record but the highest time, which it writes along.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use super::{
+    Shared, WriteError,
+    heal::{BackOff, Health},
+    redb::{Batch, Engine, EngineError, Snapshot},
+    view::ReadView,
+};
+use crate::records::{
+    meta::HighestTime,
+    txn::{Rows, Txn},
+    view::TableId,
+};
+
+/// The most operations that one commit carries.
+pub(crate) const BATCH_OPERATIONS_MAX: usize = 512;
+
+/// What was written by a commit.
+#[derive(Clone, Copy, Debug)]
+pub enum Written<'a> {
+    /// These rows and no others.
+    Rows(&'a [Rows]),
+    /// Anything may have changed: the store was opened again.
+    Everything,
+}
+
+impl Written<'_> {
+    /// Calls `each` with the table and the key of every row that was put or removed; false where everything
+    /// may have changed, and nothing was named.
+    pub fn each(&self, mut each: impl FnMut(TableId, &[u8])) -> bool {
+        match self {
+            Self::Everything => false,
+            Self::Rows(sets) => {
+                for (table, rows) in sets.iter().flat_map(|rows| rows.iter()) {
+                    for key in rows.keys() {
+                        each(*table, key);
+                    }
+                }
+                true
+            }
+        }
+    }
+}
+
+/// What an operation is handed when its turn comes.
+pub(crate) enum Turn<'a, 'v> {
+    /// Go on.
+    Yours(&'a mut Txn<'v>),
+    /// It will not be run.
+    Never(WriteError),
+}
+
+/// How an operation ended, and what is told to its caller once the outcome is known.
+pub(crate) struct Verdict {
+    pub(crate) accepted: bool,
+    pub(crate) deliver: Deliver,
+}
+
+/// Answers the caller: with the operation's own result, or with why it came to nothing.
+pub(crate) type Deliver = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+
+/// What an operation wants beside a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Nothing.
+    Plain,
+    /// The highest time shall reach the disk, whatever is written.
+    KeepTime,
+    /// The system's own time, even behind the highest seen, which becomes the highest if it accepts.
+    TurnClockBack,
+}
+
+/// An operation that waits.
+pub(crate) struct Job {
+    pub(crate) run: Box<dyn FnOnce(Turn<'_, '_>) -> Option<Verdict> + Send>,
+    pub(crate) wish: Wish,
+}
+
+impl Job {
+    pub(crate) fn refuse(self, error: WriteError) {
+        (self.run)(Turn::Never(error));
+    }
+}
+
+/// What a batch has come to so far.
+#[derive(Default)]
+struct Outcome {
+    answers: Vec<Deliver>,
+    written: Vec<Rows>,
+    keep_time: bool,
+    highest_ms: u64,
+}
+
+/// The writer's thread.
+pub(crate) struct Writer {
+    engine: Engine,
+    shared: Arc<Shared>,
+    generation: u64,
+    ill: Option<BackOff>,
+    reopened_at: Option<Instant>,
+}
+
+impl Writer {
+    /// A writer on an engine that has just been opened.
+    pub(crate) fn new(engine: Engine, shared: Arc<Shared>) -> Self {
+        Self { engine, shared, generation: 1, ill: None, reopened_at: None }
+    }
+
+    /// Works until the queue is closed, then closes the store.
+    pub(crate) fn run(mut self) -> Result<(), EngineError> {
+        self.begin();
+        loop {
+            let until = self.ill.as_ref().map(BackOff::next);
+            let taken = self.shared.queue.next(until, BATCH_OPERATIONS_MAX);
+            if self.shared.condition.take_reading_failed() && self.ill.is_none() {
+                self.fall_ill(Health::Unavailable("the store could not be read".to_owned()));
+            }
+            if self.ill.is_some() {
+                self.refuse(taken.items);
+                self.try_to_heal();
+            } else {
+                self.work(taken.items);
+            }
+            if taken.closing {
+                return self.close();
+            }
+        }
+    }
+
+    /// Makes what was found durable before anything is built on it: after a crash it may have been in the
+    /// system's memory alone. A disk that takes no writes is no reason not to serve readers.
+    fn begin(&mut self) {
+        if let Err(error) = self.engine.confirm(&self.shared.keys) {
+            self.fall_ill(Health::after(&error));
+        }
+        self.note_size();
+    }
+
+    /// Runs jobs in their order; one that turns the clock back has a batch of its own.
+    fn work(&mut self, jobs: Vec<Job>) {
+        let mut batch = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if job.wish == Wish::TurnClockBack {
+                self.commit(core::mem::take(&mut batch));
+                self.commit(vec![job]);
+            } else {
+                batch.push(job);
+            }
+        }
+        self.commit(batch);
+    }
+
+    fn refuse(&self, jobs: Vec<Job>) {
+        let error = self.shared.condition.refusal().unwrap_or(WriteError::Unavailable);
+        for job in jobs {
+            job.refuse(error);
+        }
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        if self.ill.is_some() {
+            return self.refuse(jobs);
+        }
+        let begun = Instant::now();
+        let turning_back = jobs.iter().any(|job| job.wish == Wish::TurnClockBack);
+        let mut outcome = Outcome::default();
+        let mut jobs = jobs.into_iter();
+        let committed = self.engine.transact(&self.shared.keys, |batch| {
+            while !batch.is_spent()
+                && let Some(job) = jobs.next()
+            {
+                outcome.take_turn(job, batch, &self.shared);
+            }
+            outcome.finish(batch)
+        });
+        let published = committed.and_then(|()| {
+            if outcome.is_worth_a_commit() { self.publish(&outcome, turning_back, begun) } else { Ok(()) }
+        });
+        let result = published.map_err(|error| {
+            let health = Health::after(&error);
+            let refusal = health.refusal().unwrap_or(WriteError::Unavailable);
+            self.fall_ill(health);
+            refusal
+        });
+        for deliver in outcome.answers {
+            deliver(result);
+        }
+        if let Err(refusal) = result {
+            // Those whose turn never came.
+            for job in jobs {
+                job.refuse(refusal);
+            }
+        }
+    }
+
+    /// Makes what was committed visible: remembered rows dropped first, then the view swapped.
+    fn publish(&mut self, outcome: &Outcome, turning_back: bool, begun: Instant) -> Result<(), EngineError> {
+        let snapshot = self.engine.snapshot()?;
+        if turning_back {
+            self.shared.clock.reset(outcome.highest_ms);
+        } else {
+            self.shared.clock.persisted(outcome.highest_ms);
+        }
+        self.generation += 1;
+        self.shared.forget(self.generation, Written::Rows(&outcome.written));
+        self.swap(snapshot);
+        self.shared.counters.committed(outcome.answers.len(), begun.elapsed());
+        self.note_size();
+        Ok(())
+    }
+
+    fn swap(&self, snapshot: Snapshot) {
+        let shared = &self.shared;
+        let (keys, condition) = (Arc::clone(&shared.keys), Arc::clone(&shared.condition));
+        shared.published.swap(ReadView::new(snapshot, keys, condition, self.generation));
+    }
+
+    fn note_size(&self) {
+        if let Ok(bytes) = self.engine.size() {
+            self.shared.counters.file_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn fall_ill(&mut self, health: Health) {
+        self.shared.condition.set(health);
+        self.ill = Some(BackOff::begin(self.reopened_at));
+    }
+
+    fn try_to_heal(&mut self) {
+        let Some(back_off) = &mut self.ill else { return };
+        if !back_off.is_due() {
+            return;
+        }
+        back_off.failed();
+        match self.reopen() {
+            Ok(()) => {
+                self.ill = None;
+                self.shared.condition.set(Health::Well);
+            }
+            Err(health) => self.shared.condition.set(health),
+        }
+    }
+
+    /// Opens the store once more, beside the handle that failed, and moves the readers over.
+    fn reopen(&mut self) -> Result<(), Health> {
+        let ill = |error: EngineError| Health::after(&error);
+        self.shared.site.probe().map_err(|error| Health::after(&EngineError::of_write(&error)))?;
+        self.engine.abandon().map_err(ill)?;
+        let engine = self.shared.site.open_engine().map_err(ill)?;
+        let snapshot = engine.snapshot().map_err(ill)?;
+        if let Some(failure) = engine.failure() {
+            return Err(ill(EngineError::Write(failure.clone())));
+        }
+        self.generation += 1;
+        self.reopened_at = Some(Instant::now());
+        self.shared.forget(self.generation, Written::Everything);
+        self.shared.condition.reopened(self.generation);
+        self.swap(snapshot);
+        // Only now may pages that the old handle's readers could still look at be written.
+        drop(core::mem::replace(&mut self.engine, engine));
+        self.engine.confirm(&self.shared.keys).map_err(ill)
+    }
+
+    fn close(self) -> Result<(), EngineError> {
+        self.shared.condition.set(Health::Closed);
+        let Self { engine, shared, .. } = self;
+        let result = if engine.failure().is_some() { engine.abandon() } else { engine.close() };
+        shared.site.release();
+        result
+    }
+}
+
+impl Outcome {
+    /// Runs one operation over the batch.
+    fn take_turn(&mut self, job: Job, batch: &mut Batch<'_>, shared: &Shared) {
+        let Job { run, wish } = job;
+        let now_ms = match wish {
+            Wish::Plain | Wish::KeepTime => shared.clock.now_ms(),
+            Wish::TurnClockBack => shared.clock.system_ms(),
+        };
+        self.highest_ms = self.highest_ms.max(now_ms);
+        // An operation that panics drops its caller's line, which the caller is told as an internal error.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let mut txn = Txn::new(&*batch, now_ms);
+            let verdict = run(Turn::Yours(&mut txn))?;
+            Some(if verdict.accepted {
+                (verdict.deliver, txn.finish().map(Some))
+            } else {
+                (verdict.deliver, Ok(None))
+            })
+        }));
+        let Ok(Some((deliver, finished))) = ran else { return };
+        match finished {
+            Ok(Some(writes)) => {
+                self.keep_time |= wish != Wish::Plain;
+                if !writes.rows.is_empty() {
+                    batch.apply(&writes.rows);
+                    self.written.push(writes.rows);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => return deliver(Err(WriteError::Unavailable)),
+        }
+        self.answers.push(deliver);
+    }
+
+    fn is_worth_a_commit(&self) -> bool {
+        self.keep_time || !self.written.is_empty()
+    }
+
+    /// Adds the highest time; true if there is something to commit.
+    fn finish(&self, batch: &mut Batch<'_>) -> bool {
+        if !self.is_worth_a_commit() {
+            return false;
+        }
+        let mut txn = Txn::new(&*batch, self.highest_ms);
+        let noted = txn.note(&HighestTime { millis: self.highest_ms });
+        let Ok(writes) = noted.and_then(|()| txn.finish()) else {
+            batch.spoil("the highest time cannot be written");
+            return false;
+        };
+        batch.apply(&writes.rows);
+        true
+    }
+}
+
+/// Runs an operation that was asked for with a plain function.
+pub(crate) fn job<T, E>(
+    wish: Wish,
+    operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    answer: impl FnOnce(Result<Result<T, E>, WriteError>) + Send + 'static,
+) -> Job
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let run = move |turn: Turn<'_, '_>| match turn {
+        Turn::Never(error) => {
+            answer(Err(error));
+            None
+        }
+        Turn::Yours(txn) => {
+            let result = operation(txn);
+            let accepted = result.is_ok();
+            let deliver: Deliver = Box::new(move |outcome| answer(outcome.map(|()| result)));
+            Some(Verdict { accepted, deliver })
+        }
+    };
+    Job { run: Box::new(run), wish }
+}
