@@ -7,6 +7,7 @@
 pub mod data_directory;
 pub mod fault;
 pub mod keyring;
+pub mod load;
 pub mod locate;
 pub mod secret_file;
 pub mod services;
@@ -15,3 +16,4 @@ pub mod toml;
 pub mod warning;
 
 pub use fault::{ConfigFaults, Fault};
+pub use load::{ConfigError, Loaded, Located, Sources};

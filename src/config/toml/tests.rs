@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
 use super::reader::{ENTRIES_MAX, FAULTS_MAX};
 use super::*;
 use crate::settings::{CredentialKind, Policy, Scope, SecretSource, Service};
@@ -433,5 +435,25 @@ fn the_example_configuration_has_every_setting() {
         failed_logins_per_minute writer_queue password_hashes password_queue";
     for name in names.split_whitespace() {
         assert!(example().contains(&format!("\n{name} = ")), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*", folder in "[/a-z.]{0,8}") {
+        let _ = parse(&text, &folder);
+    }
+
+    /// Cuts a piece out of the example and puts another text in its place.
+    #[test]
+    fn no_damaged_configuration_makes_it_panic(at in 0..5_000_usize, cut in 0..40_usize, instead in "[\\PC\n]{0,12}") {
+        let text: Vec<char> = example().chars().collect();
+        let at = at.min(text.len());
+        let after = at.saturating_add(cut).min(text.len());
+        let damaged: String = text[..at].iter().copied().chain(instead.chars()).chain(text[after..].iter().copied()).collect();
+        if let Err(faults) = parse(&damaged, FOLDER) {
+            let lines = damaged.lines().count() + 1;
+            prop_assert!(!faults.is_empty() && faults.iter().all(|fault| (1..=lines).contains(&fault.line)), "{faults:?}");
+        }
     }
 }
