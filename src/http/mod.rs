@@ -5,4 +5,5 @@ pub mod forwarded;
 pub mod front;
 pub mod problem;
 pub mod reply;
+pub mod server;
 pub mod time;

@@ -178,9 +178,12 @@ impl Problem {
     /// What a person reads. Fixed words, but where the variant brings its own.
     fn detail(&self) -> Words {
         Words::Borrowed(match self {
-            Self::BadRequest(detail) | Self::Conflict(detail) => return detail.clone(),
             Self::InvalidField { field: Some(field), detail } => return format!("{field}: {detail}").into(),
-            Self::InvalidField { field: None, detail } => return detail.clone(),
+            Self::BadRequest(detail)
+            | Self::Conflict(detail)
+            | Self::InvalidField { field: None, detail } => {
+                return detail.clone();
+            }
             Self::MissingField(field) => return format!("The field {field} is required.").into(),
             Self::InvalidJson => {
                 "The body has to be one JSON object in UTF-8, nested at most 32 deep, with each member once."

@@ -249,8 +249,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_query(query: &str, expected: Option<Problem>) {
-        assert_eq!(Query::parse(Some(query), &["limit", "cursor"]).err(), expected, "{query}");
+    fn check_query(query: &str, expected: impl Into<Option<Problem>>) {
+        assert_eq!(Query::parse(Some(query), &["limit", "cursor"]).err(), expected.into(), "{query}");
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! One connection from its first byte to its last: requests in, answers out, and a timely end.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request as HttpRequest, Response};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::wire::{REFUSED, Shared, Socket, Wire};
+use super::{Context, Facts, GRACE, Request, stopped};
+use crate::http::body::RequestBody;
+use crate::http::problem::Problem;
+use crate::http::reply::{Reply, ReplyBody};
+
+/// The buffer that the HTTP library needs beyond a head, so that a whole one always fits.
+const BUFFER_BYTES_SPARE: usize = 8 * 1024;
+
+/// How the HTTP library is set. Its own timeouts stay off: the wire has those.
+pub(super) fn protocol(head_bytes_max: usize) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
+        // A client that has said all it has to say still gets its answer, and a request that is being
+        // worked on is not dropped half-way because its client hung up.
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_buf_size(head_bytes_max.saturating_add(BUFFER_BYTES_SPARE));
+    protocol
+}
+
+/// Serves a connection until either side ends it, or the server stops.
+pub(super) async fn attend<H, F>(socket: Socket, from: Facts, context: Arc<Context<H>>)
+where
+    H: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let shared = Arc::new(Shared::default());
+    let wire = Wire::new(socket, context.limits, Arc::clone(&shared));
+    let ended = Arc::new(AtomicBool::new(true));
+    let service = service_fn(|request| {
+        answer(request, from, Arc::clone(&context), Arc::clone(&shared), Arc::clone(&ended))
+    });
+    let mut connection = pin!(context.protocol.serve_connection(TokioIo::new(wire), service));
+    let mut stop = context.stop.clone();
+    tokio::select! {
+        biased;
+        // How a connection ended is its client's business; what went wrong in a request was told there.
+        _ = connection.as_mut() => return,
+        () = stopped(&mut stop) => {}
+    }
+
+    let end = Instant::now() + context.limits.drain;
+    let mut grace = (Instant::now() + GRACE).min(end);
+    while shared.is_silent() || shared.is_underway() {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = sleep_until(grace) => {}
+        }
+        if !shared.is_underway() || grace >= end {
+            break;
+        }
+        // A head that has begun has its own limit.
+        grace = (grace + GRACE).min(end);
+    }
+    connection.as_mut().graceful_shutdown();
+    if timeout_at(end, connection).await.is_err() {
+        context.counts.cut.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One request's answer: the handler's, or why it was not asked or not waited for.
+async fn answer<H, F>(
+    request: HttpRequest<Incoming>,
+    from: Facts,
+    context: Arc<Context<H>>,
+    shared: Arc<Shared>,
+    ended: Arc<AtomicBool>,
+) -> Result<Response<ReplyBody>, Infallible>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Reply>,
+{
+    let (parts, incoming) = request.into_parts();
+    if parts.method.as_str() == REFUSED {
+        return Ok(refused(from, &context, &shared).into_response());
+    }
+    let body = RequestBody::under_way(incoming, Arc::clone(&ended));
+    let handled = (context.handler)(Request { parts, body, from });
+    let reply = timeout(context.limits.request, handled).await.unwrap_or_else(|_| {
+        context.counts.timed_out.fetch_add(1, Ordering::Relaxed);
+        // Whose fault it is: the body was still to come, or all was there and we did not get to it.
+        let all_there = ended.load(Ordering::Acquire);
+        if all_there { Problem::Unavailable } else { Problem::RequestTimeout }.into_reply().close()
+    });
+    shared.streaming.store(reply.is_stream(), Ordering::Relaxed);
+    // Where a body begins that nobody read, no next request can be found.
+    let reply = if ended.load(Ordering::Acquire) { reply } else { reply.close() };
+    Ok(reply.into_response())
+}
+
+fn refused<H>(from: Facts, context: &Context<H>, shared: &Shared) -> Reply {
+    context.counts.refused.fetch_add(1, Ordering::Relaxed);
+    let Some(refusal) = shared.refusal.get() else { return Problem::Internal.into_reply().close() };
+    tracing::debug!(reason = refusal.name(), peer = ?from.peer, "a request was refused unread");
+    refusal.problem().into_reply().close()
+}
