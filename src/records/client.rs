@@ -64,6 +64,8 @@ pub struct Project {
     pub name: String,
     /// Its client.
     pub client: ClientId,
+    /// The client that was made for its previews, whether or not it is also the project's own.
+    pub preview_client: Option<ClientId>,
     /// The link that previews of it go by.
     pub preview_link: Option<TokenId>,
     /// See [`Deciding`].

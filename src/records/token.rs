@@ -213,6 +213,16 @@ impl Token {
         }
     }
 
+    /// What it says as a link. One that says nothing as a link is damage.
+    pub fn link(&self) -> Result<&Link, Fault> {
+        match &self.detail {
+            Detail::Link(link) => Ok(link),
+            Detail::Plain | Detail::Session { .. } | Detail::Enrollment(_) => {
+                Err(Fault::Damaged(TableId::Tokens))
+            }
+        }
+    }
+
     /// The keys of the hints that lead to it, with what they hold.
     pub fn hints(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
         let id = self.id.as_bytes();

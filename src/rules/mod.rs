@@ -24,11 +24,16 @@ use crate::{
 
 pub mod access;
 pub mod audit;
+pub mod clients;
 pub mod install;
 pub mod inventory;
 pub mod limits;
+pub mod links;
 pub mod logins;
 pub mod pats;
+pub mod portal;
+pub mod projects;
+pub mod redirect;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
