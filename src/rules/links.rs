@@ -70,9 +70,7 @@ pub fn mint(
     let prefix = &terms.settings.tokens.prefix;
     let mut minted =
         tokens::blank(txn, prefix, Kind::Link, Owner::Client(client.id), new.span_seconds, fresh);
-    let params = Params::none()
-        .with("client", client.id.to_string())
-        .with("single_use", new.single_use);
+    let params = Params::none().with("client", client.id.to_string()).with("single_use", new.single_use);
     txn.entry(by, Action::LinkCreate, minted.token.id, params)?;
     minted.token.detail = Detail::Link(Box::new(Link {
         label: new.label,

@@ -115,3 +115,6 @@ pub fn store_id(view: &dyn View) -> Result<[u8; cookie::STORE_ID_BYTES], Fault> 
     let stored = view.bytes(TableId::Meta, raw::STORE_ID)?.ok_or(damaged)?;
     stored.try_into().map_err(|_| damaged)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     records::{
-        Action, By, Fault, Params, Txn, View,
+        Action, By, Fault, Params, Time, Txn, View,
         client::{Client, Project},
         token::{Owner, State, Token},
     },
@@ -49,7 +49,9 @@ impl ProjectName {
         }
         Err(Refusal::invalid(
             "project",
-            format!("must be 1 to {PROJECT_BYTES_MAX} bytes without control characters or white space around"),
+            format!(
+                "must be 1 to {PROJECT_BYTES_MAX} bytes without control characters or white space around"
+            ),
         ))
     }
 
@@ -60,12 +62,7 @@ impl ProjectName {
 }
 
 /// Gives a project a client, in place of the one it had. Says which client that is now.
-pub fn assign(
-    txn: &mut Txn<'_>,
-    by: &By,
-    name: &ProjectName,
-    client: ClientId,
-) -> Result<Client, Refusal> {
+pub fn assign(txn: &mut Txn<'_>, by: &By, name: &ProjectName, client: ClientId) -> Result<Client, Refusal> {
     let client = clients::one(txn, client)?;
     let before = Project::by_name(txn, name.as_str())?;
     if before.as_ref().is_some_and(|project| project.client == client.id) {
@@ -131,7 +128,7 @@ pub fn preview(
         None => make_client(txn, by, name, wanted, random)?,
     };
     let known = match before.as_ref().and_then(|project| project.preview_link) {
-        Some(link) => Token::by_id(txn, link)?.filter(|link| leads_to(link, &client, txn)),
+        Some(link) => Token::by_id(txn, link)?.filter(|link| leads_to(link, &client, txn.now())),
         None => None,
     };
     let link = match known {
@@ -169,10 +166,8 @@ fn usable_client(view: &dyn View, project: &Project) -> Result<Option<Client>, F
 }
 
 /// Whether `link` still admits to the portal of `client`.
-fn leads_to(link: &Token, client: &Client, txn: &Txn<'_>) -> bool {
-    link.kind == Kind::Link
-        && link.owner == Owner::Client(client.id)
-        && link.state(txn.now(), 0) == State::Active
+fn leads_to(link: &Token, client: &Client, now: Time) -> bool {
+    link.kind == Kind::Link && link.owner == Owner::Client(client.id) && link.state(now, 0) == State::Active
 }
 
 fn make_client(

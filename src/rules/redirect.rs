@@ -67,10 +67,7 @@ mod tests {
     #[track_caller]
     fn refused(text: &str) {
         assert!(
-            matches!(
-                Redirect::parse("redirect", text),
-                Err(Refusal::Invalid { field: "redirect", .. })
-            ),
+            matches!(Redirect::parse("redirect", text), Err(Refusal::Invalid { field: "redirect", .. })),
             "{text:?}"
         );
     }

@@ -322,15 +322,15 @@ pub fn link_counts(view: &dyn View, link: &Token, now: Time) -> Result<Good, Ref
     let (Kind::Link, Owner::Client(client)) = (link.kind, link.owner) else {
         return Err(denied(Reason::Kind).into());
     };
-    match link.state(now, 0) {
-        State::Active | State::Consumed => {}
-        ended @ (State::Disabled | State::Expired | State::Revoked | State::Exhausted) => {
-            return Err(denied(Reason::of_state(ended).unwrap_or(Reason::Unknown)).into());
-        }
+    // Asked field by field: the state of a consumed link would hide what happened to it afterwards.
+    if link.revoked_at.is_some_and(|at| at <= now) {
+        return Err(denied(Reason::Revoked).into());
     }
-    // A consumed link can run out as well, which its state does not show.
     if link.expires_at.is_some_and(|end| end <= now) {
         return Err(denied(Reason::Expired).into());
+    }
+    if !link.enabled {
+        return Err(denied(Reason::Disabled).into());
     }
     let client = client_of(view, client).map_err(|refusal| naming(refusal, link.id))?;
     Ok(Good {
