@@ -3,13 +3,12 @@
 use super::{
     Conflict, Refusal, Terms, clients, limits,
     redirect::Redirect,
-    tokens::{self, Fresh, Minted},
-    verify,
+    tokens::{self, Fresh, Minted, Noted, Row},
 };
 use crate::{
     records::{
-        Action, By, Fault, Listed, Page, Params, TableId, Time, Txn, View, tables,
-        token::{Detail, LastUsed, Link, Owner, State, Token},
+        Action, By, Listed, Page, Params, Time, Txn, View,
+        token::{Detail, Link, Owner, Token},
     },
     token::{ClientId, Kind, TokenId},
 };
@@ -84,7 +83,7 @@ pub fn mint(
 /// Revokes a link, and with it the cookies that it gave. One that is revoked stays as it is.
 pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     let link = Token::by_id(txn, id)?.filter(|token| token.kind == Kind::Link).ok_or(Refusal::NotFound)?;
-    if link.revoked_at.is_some() {
+    if tokens::is_revoked(&link, txn.now()) {
         return Ok(());
     }
     txn.entry(by, Action::LinkRevoke, id, Params::none())?;
@@ -92,49 +91,17 @@ pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A link as lists show it.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// The token.
-    pub token: Token,
-    /// Its state at the time of the question.
-    pub state: State,
-    /// When it, or a cookie that it gave, was last used.
-    pub last_used_at: Option<Time>,
-}
-
 /// One page of a client's links, newest first. `noted` tells the last use that may not have reached the
-/// store.
+/// store: a link's own, or that of a cookie it gave.
 pub fn list(
     view: &dyn View,
-    now: Time,
     client: ClientId,
-    noted: &dyn Fn(TokenId) -> Option<Time>,
+    now: Time,
+    noted: Noted<'_>,
     page: &Page,
 ) -> Result<Listed<Row>, Refusal> {
     let client = clients::one(view, client)?;
-    let owner = Owner::Client(client.id);
-    let prefix = [owner.prefix(), Kind::Link.tag().as_bytes().to_vec()].concat();
-    let listed = tables::page(view, TableId::TokensByOwner, &prefix, page, &mut |key, _| {
-        let id = key.last_chunk().copied().map(TokenId::from_bytes);
-        let id = id.ok_or(Fault::Damaged(TableId::TokensByOwner))?;
-        // The index is a hint: the row itself must say that it belongs here.
-        let token = Token::by_id(view, id)?.filter(|token| token.kind == Kind::Link && token.owner == owner);
-        token.map(|token| row(view, now, noted, token)).transpose()
-    })?;
-    Ok(listed)
-}
-
-fn row(
-    view: &dyn View,
-    now: Time,
-    noted: &dyn Fn(TokenId) -> Option<Time>,
-    token: Token,
-) -> Result<Row, Fault> {
-    let noted = noted(token.id);
-    let stored = LastUsed::of(view, token.id)?.map(|last| last.at);
-    let state = verify::state_of(view, &token, now, noted)?;
-    Ok(Row { state, last_used_at: noted.max(stored), token })
+    Ok(tokens::of_owner(view, Owner::Client(client.id), Kind::Link, now, noted, page)?)
 }
 
 #[cfg(test)]

@@ -192,8 +192,8 @@ fn make_client(
 fn free_slug(view: &dyn View, project: &ProjectName, random: [u8; 10]) -> Result<Slug, Refusal> {
     let base = slug_of(project);
     let numbered = (2..=NUMBERED_SLUGS_MAX).map(|number| format!("{base}-{number}"));
-    let letters: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let tries = core::iter::once(base.clone()).chain(numbered).chain([format!("{base}-{letters}")]);
+    let letters = random.first_chunk().copied().map_or(0, u32::from_be_bytes);
+    let tries = core::iter::once(base.clone()).chain(numbered).chain([format!("{base}-{letters:08x}")]);
     for slug in tries {
         if Client::by_slug(view, &slug)?.is_none() {
             return Slug::parse("slug", &slug);

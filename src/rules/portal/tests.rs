@@ -42,11 +42,11 @@ impl World {
         rule: impl FnOnce(&mut Txn<'_>, Terms<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let terms = Terms { settings: &self.settings, keyring: &self.keyring };
-        self.shelf.change(self.now * 1000, |txn| rule(txn, terms))
+        self.shelf.change(self.now.saturating_mul(1000), |txn| rule(txn, terms))
     }
 
     fn draw(&mut self) -> Fresh {
-        self.drawn += 1;
+        self.drawn = self.drawn.saturating_add(1);
         Fresh { id: [self.drawn; 10], secret: [self.drawn; 32] }
     }
 
@@ -112,6 +112,7 @@ impl World {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
 fn denied<T: core::fmt::Debug>(outcome: Result<T, Refusal>, reason: Reason) {
     assert!(
         matches!(&outcome, Err(Refusal::Denied(denied)) if denied.reason == reason),
@@ -330,7 +331,7 @@ fn a_list_of_links_is_newest_first_and_the_clients_own() {
     loop {
         let page = Page { after, limit: 2 };
         let now = Time::from_unix(world.now);
-        let rows = links::list(&world.shelf, now, acme, &|_| None, &page).unwrap();
+        let rows = links::list(&world.shelf, acme, now, &|_| None, &page).unwrap();
         listed.extend(rows.items.into_iter().map(|row| (row.token.id, row.state)));
         after = rows.next;
         if after.is_none() {
