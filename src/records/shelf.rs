@@ -8,8 +8,9 @@ use core::{
 use std::collections::BTreeMap;
 
 use super::{
-    Fault, Record, StoreKeys, TableId, Txn, View, WriteSet, codec,
+    Fault, Record, StoreKeys, TableId, Txn, View, WriteSet,
     audit::Entry,
+    codec,
     meta::{AuditHead, HighestTime, Setup},
     tables,
     view::{Direction, KeyRange, Visit},
