@@ -1,0 +1,226 @@
+//! The log: one line an event, to standard error. For people on a terminal; with the journal's priorities
+//! where standard error is the journal; one JSON object a line anywhere else.
+//!
+//! Lines go through a bounded queue to a thread of its own: whoever reads the log and stops reading stalls
+//! that thread, never a request. What did not fit is counted and said. No line holds a secret; control
+//! characters of what came from outside are escaped, so that an event is one line whatever it says.
+
+use std::{
+    fmt,
+    io::{IsTerminal, Write},
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::SystemTime,
+};
+
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, filter::Targets, layer::Context, prelude::*};
+
+/// Lines that may wait for the reader.
+const LINES_MAX: usize = 4096;
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    People,
+    Journal,
+    Json,
+}
+
+/// Keeps the log's thread; dropping it writes what is still queued.
+#[derive(Debug)]
+pub struct Logging {
+    lines: Arc<Mutex<Option<SyncSender<String>>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Logging {
+    /// Starts the log with the filter of `$BEARERD_LOG`, or `info`. A filter that is none is an error that
+    /// says so.
+    pub fn start(filter: Option<&str>) -> Result<Self, String> {
+        let filter: Targets = filter
+            .unwrap_or("info")
+            .parse()
+            .map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))?;
+        let (sender, receiver) = sync_channel(LINES_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lines = Arc::new(Mutex::new(Some(sender)));
+        let layer = Lines { style: style(), lines: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&receiver, &dropped))
+            .map_err(|error| format!("the log's thread could not be started: {error}"))?;
+        tracing_subscriber::registry()
+            .with(layer.with_filter(filter))
+            .try_init()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { lines, thread: Some(thread) })
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        drop(self.lines.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // A reader that has stalled for good must not keep the process from ending.
+        if let Some(thread) = self.thread.take()
+            && !std::io::stderr().is_terminal()
+        {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
+            while !thread.is_finished() && std::time::Instant::now() < deadline {
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+        } else if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(lines: &Receiver<String>, dropped: &AtomicU64) {
+    let mut stderr = std::io::stderr();
+    while let Ok(line) = lines.recv() {
+        let _ = stderr.write_all(line.as_bytes());
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(stderr, "{lost} lines of the log were dropped: nobody read them in time");
+        }
+    }
+}
+
+/// Whether `descriptor`, given by device and inode, is the stream that `$JOURNAL_STREAM` names.
+pub fn is_journal(descriptor: &impl std::os::fd::AsFd) -> bool {
+    let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let Ok(own) = descriptor.as_fd().try_clone_to_owned() else { return false };
+    let Ok(facts) = std::fs::File::from(own).metadata() else { return false };
+    named.to_str() == Some(&format!("{}:{}", facts.dev(), facts.ino()))
+}
+
+fn style() -> Style {
+    let stderr = std::io::stderr();
+    if is_journal(&stderr) {
+        Style::Journal
+    } else if stderr.is_terminal() {
+        Style::People
+    } else {
+        Style::Json
+    }
+}
+
+struct Lines {
+    style: Style,
+    lines: Arc<Mutex<Option<SyncSender<String>>>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields(Map::new());
+        event.record(&mut fields);
+        let line = line(self.style, event.metadata().level(), event.metadata().target(), fields.0);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = &*lines
+            && let Err(TrySendError::Full(_)) = lines.try_send(line)
+        {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn line(style: Style, level: &Level, target: &str, mut fields: Map<String, Value>) -> String {
+    let message = fields.remove("message").and_then(|text| text.as_str().map(str::to_owned));
+    let message = message.unwrap_or_default();
+    if style == Style::Json {
+        let mut line = Map::new();
+        line.insert("time".to_owned(), now().into());
+        line.insert("level".to_owned(), level.as_str().to_ascii_lowercase().into());
+        line.insert("target".to_owned(), target.into());
+        line.insert("message".to_owned(), message.into());
+        line.extend(fields);
+        return format!("{}\n", Value::Object(line));
+    }
+    // JSON's own escapes keep whatever came from outside on one line and away from the terminal.
+    let rest: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match style {
+        Style::Journal => format!("<{}>{message}{rest}\n", priority(level)),
+        Style::People | Style::Json => format!("{} {level:>5} {message}{rest}\n", now()),
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// The priority of RFC 5424 that the journal reads from a line's beginning.
+fn priority(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("message".to_owned(), "a\u{1b}[31m\nb".into());
+        fields.insert("path".to_owned(), "x\ny\u{7}".into());
+        fields
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_control_characters_whatever_it_says() {
+        for style in [Style::People, Style::Journal, Style::Json] {
+            let line = line(style, &Level::WARN, "t", fields());
+            let (text, end) = line.split_at(line.len() - 1);
+            assert_eq!(end, "\n");
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_gives_back_what_was_logged() {
+        let line = line(Style::Json, &Level::INFO, "t", fields());
+        let back: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back["message"], "a\u{1b}[31m\nb");
+        assert_eq!(back["path"], "x\ny\u{7}");
+        assert_eq!(back["level"], "info");
+    }
+
+    #[test]
+    fn the_journal_gets_a_priority() {
+        assert!(line(Style::Journal, &Level::ERROR, "t", fields()).starts_with("<3>"));
+    }
+}
