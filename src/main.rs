@@ -1,3 +1,7 @@
-//! The bearerd binary: arguments in, exit code out.
+//! The bearerd binary: arguments in, exit code out; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bearerd::cli::run(std::env::args_os()).into()
+}
