@@ -23,7 +23,7 @@ impl App {
     /// Who presents `bearer` from `ip`. A good use is noted, and counted where uses are counted.
     pub async fn identify(&self, bearer: &str, ip: Option<IpAddr>) -> Result<Caller, Failure> {
         let snapshot = self.snapshot();
-        let presented = Presented::bearer(bearer, &snapshot.keyring, &snapshot.services)
+        let presented = Presented::bearer(bearer, &snapshot.keyring, &snapshot.services.secrets)
             .map_err(|denied| self.refused(denied, ip))?;
         let good = self.verify(&snapshot, presented, ip, BEARER_KINDS).await?;
         Ok(Caller { who: Who::Known(Box::new(good.identity)), ip })

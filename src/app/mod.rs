@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 
 use crate::{
+    config::services::Services,
     records::{Fault, Time, Txn, View},
     rules::{
         Refusal, Terms,
@@ -19,10 +20,11 @@ use crate::{
     },
     settings::Settings,
     store::{ReadView, Store, WriteError},
-    token::{Keyring, ServiceSecrets},
+    token::Keyring,
 };
 
 pub mod callers;
+pub mod housekeeping;
 pub mod passwords;
 pub mod setup;
 
@@ -36,8 +38,8 @@ pub struct Snapshot {
     pub settings: Settings,
     /// The root keys.
     pub keyring: Keyring,
-    /// The secrets of the configured services.
-    pub services: ServiceSecrets,
+    /// The configured services: their secrets, and how it stands with each.
+    pub services: Services,
 }
 
 impl Snapshot {

@@ -4,7 +4,7 @@
 //! decides nothing: every command but `serve` asks the running daemon, or, where SPEC says so, runs the same
 //! rules on the file of a stopped one. A new secret is the only thing on standard output.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -89,7 +89,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Exit::Done
         }
         Some(Command::Serve(serve)) => {
-            daemon::serve(daemon::Asked { config: serve.config, data: serve.data, listen: serve.listen })
+            let asked = daemon::Asked { config: serve.config, data: serve.data, listen: serve.listen };
+            done_or_said(daemon::serve(&asked))
+        }
+    }
+}
+
+/// Done, or what went wrong, in one line on standard error.
+fn done_or_said<E: std::fmt::Display>(outcome: Result<(), E>) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bearerd: {error}");
+            Exit::Failed
         }
     }
 }

@@ -5,7 +5,10 @@
 
 use core::net::IpAddr;
 
-use hyper::{header::AUTHORIZATION, http::request::Parts};
+use hyper::{
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
+    http::request::Parts,
+};
 
 use super::{
     forwarded,
@@ -17,13 +20,16 @@ use crate::{
     rules::{Reason, Refusal, access::Caller},
 };
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The address of the client: the peer's own, or as far back as proxies that are trusted vouch for it; none
 /// over a Unix socket.
 pub fn address(app: &App, head: &Parts, facts: &Facts) -> Option<IpAddr> {
-    match facts.peer {
+    match &facts.peer {
         Peer::Tcp(peer) => {
             let proxies = &app.snapshot().settings.server.trusted_proxies;
-            Some(forwarded::client(peer.ip(), &head.headers, proxies))
+            let lines = head.headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+            Some(forwarded::client_address(peer.ip(), proxies, lines))
         }
         Peer::Unix { .. } => None,
     }

@@ -1,4 +1,4 @@
-//! How one request walks, whatever its route: judged by the front, found, authorised, read, run, answered.
+//! How one request walks, whatever its route: found, authorised, read, run, answered.
 //!
 //! The order is the same for all of them and stands here alone. Credentials are looked at before a body is
 //! read, so that nobody without one makes the daemon read; nothing that a caller sent is repeated or
@@ -13,12 +13,12 @@ use hyper::{
 
 use super::{
     body::{Form, Query, RequestBody, json_object},
-    caller, front,
+    caller,
     problem::{OAuthError, Presented, Problem},
     reply::Reply,
     router::{Ask, Content, Errors, Found, Reads, Route, Router},
     routes,
-    server::Facts,
+    server::{Facts, Request},
 };
 use crate::{
     app::App,
@@ -41,7 +41,8 @@ impl Surface {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, head: Parts, body: RequestBody, facts: Facts) -> Reply {
+    pub async fn answer(&self, request: Request) -> Reply {
+        let Request { parts: head, body, from: facts } = request;
         let began = Instant::now();
         let id = request_id(&head);
         let method = head.method.clone();
@@ -63,9 +64,6 @@ impl Surface {
     }
 
     async fn walk(&self, head: Parts, body: RequestBody, facts: Facts) -> (Option<&'static Route>, Reply) {
-        if let Err(problem) = front::check(&head) {
-            return (None, Reply::from(problem).close());
-        }
         let path = head.uri.path().to_owned();
         let (found, captured) = self.router.find(head.method.as_str(), &path);
         let route = match found {

@@ -1,0 +1,42 @@
+//! What the daemon says on standard output: where it listens, and what to do next.
+//!
+//! The install token goes there once, and nowhere else; where standard output is the journal, which keeps
+//! it, it is not minted at all.
+
+use std::io::{self, Write};
+
+use crate::{daemon::logging, rules::tokens::Minted};
+
+/// Whether what is said on standard output would be kept by the journal.
+pub(super) fn is_kept() -> bool {
+    logging::is_journal(&io::stdout())
+}
+
+/// Shows a freshly minted install token.
+pub(super) fn install_token(minted: &Minted, url: &str) {
+    say(&format!(
+        "\n  Welcome to bearerd. There is no admin yet. Make the first one with this install token:\n\n      \
+         {token}\n\n  \
+         It is shown only now. To use it:\n\n      \
+         curl {url}/v1/setup --json '{{\"install_token\": \"…\", \"email\": \"you@example.com\", \
+         \"password\": \"…\"}}'\n\n  \
+         Lost it? `bearerd install-token` mints another, and this one dies.\n",
+        token = minted.secret.expose(),
+    ));
+}
+
+/// Says that setup is pending and how to get a token that nobody has seen.
+pub(super) fn setup_pending() {
+    say("setup is pending: there is no admin yet; `bearerd install-token` mints a token that makes one");
+}
+
+/// Says where it listens.
+pub(super) fn listening(place: &str) {
+    say(&format!("listening on {place}"));
+}
+
+/// Standard output may be closed; the daemon runs on without it.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -1,0 +1,140 @@
+//! From arguments to an open store: everything that can be wrong at start is found here, and said in one
+//! clear sentence before anything is served.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+
+use super::Asked;
+use crate::{
+    app::{App, Failure, Snapshot, random},
+    config::{ConfigError, Loaded, Located, Sources, data_directory::{self, DataDirectoryFault}, locate::Environment, services::ServiceStatus},
+    http::server::BindFault,
+    records::Fault,
+    settings::{Listen, ListenFault},
+    store::{Founding, FreshStore, OpenError, Options, Presence, Store, presence},
+    token::{Key, KeyId, Keyring},
+};
+
+/// Why the daemon does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// `BEARERD_LOG` is no filter.
+    #[error("{0}")]
+    Logging(String),
+    /// `--listen` is no address.
+    #[error("--listen {given}: {fault}")]
+    Listen {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        fault: ListenFault,
+    },
+    /// The configuration, a secret or the keyring.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory.
+    #[error("the data directory {} {fault}", dir.display())]
+    DataDirectory {
+        /// Which.
+        dir: PathBuf,
+        /// What is wrong with it.
+        fault: DataDirectoryFault,
+    },
+    /// A socket.
+    #[error(transparent)]
+    Bind(#[from] BindFault),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// What the store holds.
+    #[error("the store: {0}")]
+    Fault(#[from] Fault),
+    /// An operation that belongs to the start.
+    #[error("start: {0}")]
+    Failure(#[from] Failure),
+    /// The operating system.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+impl StartError {
+    pub(super) fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::System { what: what.into(), error }
+    }
+}
+
+/// Where to look, by what was asked and by the environment.
+pub(super) fn sources(asked: &Asked) -> Result<Sources, StartError> {
+    let listen = asked.listen.iter().map(|given| {
+        Listen::parse(given).map_err(|fault| StartError::Listen { given: given.clone(), fault })
+    });
+    Ok(Sources {
+        config: asked.config.clone(),
+        data: asked.data.clone(),
+        listen: listen.collect::<Result<_, _>>()?,
+        environment: Environment::of_process(),
+    })
+}
+
+/// Opens the store, or makes it where there is none and never was one, and puts the daemon together.
+pub(super) fn open(located: &Located) -> Result<App, StartError> {
+    let dir = &located.data;
+    let first_start = presence(dir)? == Presence::Absent;
+    let first_keyring = if first_start {
+        data_directory::make(dir).map_err(|fault| StartError::DataDirectory { dir: dir.clone(), fault })?;
+        Some(new_keyring()?)
+    } else {
+        None
+    };
+    let loaded = located.load(first_keyring.as_ref(), &random()?)?;
+    tell(&loaded);
+    let options = Options {
+        queue_operations_max: loaded.settings.limits.writer_queue,
+        ..Options::default()
+    };
+    let store = if first_start {
+        let fresh = FreshStore { id: random()?, key: Key::new(random()?), nonce: random()? };
+        let founding = Founding::new(loaded.keyring.current(), fresh, clock_ms())?;
+        Store::create(dir, &founding, &options)?
+    } else {
+        Store::open(dir, &loaded.keyring, &options)?
+    };
+    let Loaded { settings, keyring, services, .. } = loaded;
+    Ok(App::new(store, Snapshot { generation: 1, settings, keyring, services }))
+}
+
+/// Says what is allowed and should still be known, and which services are off.
+fn tell(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    for (service, status) in &loaded.services.status {
+        match status {
+            ServiceStatus::Enabled { slots } => {
+                tracing::info!(%service, secrets = slots.len(), "service enabled");
+            }
+            ServiceStatus::Off(why) => tracing::warn!(%service, "service off: {why}"),
+            ServiceStatus::Mistake(why) => tracing::error!(%service, "service OFF, by mistake: {why}"),
+        }
+    }
+}
+
+/// A keyring with one key of its own, named by the day.
+fn new_keyring() -> Result<Keyring, StartError> {
+    let day = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let day: String = day.chars().take(10).collect();
+    let id = KeyId::new(&day).map_err(|_| Failure::Internal)?;
+    Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
+}
+
+fn clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
