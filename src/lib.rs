@@ -18,6 +18,7 @@
 //! Pure means: no clock, no randomness, no file, no socket, no engine, no async. A test reads the
 //! sources and holds them to it.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod daemon;

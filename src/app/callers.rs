@@ -61,12 +61,12 @@ impl App {
 
     /// The last use of a token that is noted in memory.
     pub fn noted_use(&self, token: TokenId) -> Option<Time> {
-        self.store().last_used().of(token).map(|noted| noted.0)
+        self.last_used.of(token).map(|noted| noted.at)
     }
 
     fn note_use(&self, good: &Good, from: Option<IpAddr>) {
         if let Some(token) = good.identity.token {
-            self.store().last_used().note(token, self.now(), super::noted_address(from));
+            self.last_used.note(token, self.now(), super::noted_address(from));
         }
     }
 

@@ -94,6 +94,16 @@ impl RequestBody {
     }
 }
 
+/// Reads a body that is one JSON object of the caller's own making.
+pub async fn read_object(
+    headers: &HeaderMap,
+    body: RequestBody,
+    bytes_max: usize,
+) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+    judge_media_type(headers, JSON)?;
+    json::object(&body.read(bytes_max).await?)
+}
+
 /// Whether the body says it is of this media type, in UTF-8 and in no coding. Asked before it is read.
 fn judge_media_type(headers: &HeaderMap, media_type: &str) -> Result<(), Problem> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();

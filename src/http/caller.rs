@@ -12,12 +12,11 @@ use hyper::{
 
 use super::{
     forwarded,
-    problem::{Presented, Problem},
     server::{Door, Facts, Peer},
 };
 use crate::{
     app::{App, Failure},
-    rules::{Reason, Refusal, access::Caller},
+    rules::access::Caller,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -64,13 +63,3 @@ pub async fn of(app: &App, head: &Parts, facts: &Facts) -> Result<Caller, Failur
     }
 }
 
-/// The problem that a failure is, to a caller who presented `presented`.
-pub fn problem(failure: Failure, presented: Presented) -> Problem {
-    match failure {
-        Failure::Refused(Refusal::Denied(denied)) if denied.reason == Reason::Absent => {
-            Problem::Unauthenticated(Presented::Nothing)
-        }
-        Failure::Refused(Refusal::Denied(_)) => Problem::Unauthenticated(presented),
-        other => other.into(),
-    }
-}

@@ -12,9 +12,9 @@ use hyper::{
 };
 
 use super::{
-    body::{Form, Query, RequestBody, json_object},
+    body::{Form, Query, RequestBody, read_object},
     caller,
-    problem::{OAuthError, Presented, Problem},
+    problem::{OAuthError, Problem},
     reply::Reply,
     router::{Ask, Content, Errors, Found, Reads, Route, Router},
     routes,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
-    rules::access::{Authorized, Caller, Right},
+    rules::access::{Authorized, Right},
 };
 
 /// The header under which a request is known in the log.
@@ -109,15 +109,9 @@ impl Surface {
         let caller = if route.right == Right::Open {
             caller::of_open(&self.app, head, facts)
         } else {
-            caller::of(&self.app, head, facts)
-                .await
-                .map_err(|failure| caller::problem(failure, Presented::Bearer))?
+            caller::of(&self.app, head, facts).await?
         };
-        self.authorize(route.right, caller)
-    }
-
-    fn authorize(&self, right: Right, caller: Caller) -> Result<Authorized, Problem> {
-        self.app.authorize(right, caller).map_err(|failure| caller::problem(failure, Presented::Nothing))
+        Ok(self.app.authorize(route.right, caller)?)
     }
 
     async fn read(&self, route: &Route, head: &Parts, body: RequestBody) -> Result<Content, Problem> {
@@ -129,7 +123,7 @@ impl Surface {
             Reads::Batch(shape) => {
                 Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
             }
-            Reads::Object => Content::Object(json_object(&head.headers, body, limits.body_bytes).await?),
+            Reads::Object => Content::Object(read_object(&head.headers, body, limits.body_bytes).await?),
             Reads::Form => Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?),
             Reads::Stream => Content::Stream(body),
         })

@@ -11,9 +11,15 @@ use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::reply::Reply;
+use crate::app::Failure;
+use crate::rules::{Conflict, Reason, Refusal};
+use crate::store::WriteError;
 
 /// Seconds after which trying again is worth it when the store cannot be read or written.
 const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
+
+/// Seconds after which a full queue is worth another try.
+const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// The challenge of a 401 to a request that carried no credential (RFC 6750 section 3).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"bearerd\"");
@@ -277,6 +283,55 @@ fn challenged(reply: Reply, presented: Presented) -> Reply {
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
         problem.into_reply()
+    }
+}
+
+/// What an operation that has no answer of its own is answered with. The one place where a refusal of the
+/// rules becomes a status.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Busy => Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS },
+            Failure::Store(WriteError::Busy) => Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS },
+            Failure::Store(WriteError::Full) => Self::StorageFull,
+            Failure::Store(WriteError::Unavailable) => Self::Unavailable,
+            Failure::Store(WriteError::Internal) | Failure::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid { field, why } => Self::field(field, why),
+            Refusal::Missing(field) => Self::missing(field),
+            Refusal::Denied(denied) if denied.reason == Reason::Absent => {
+                Self::Unauthenticated(Presented::Nothing)
+            }
+            Refusal::Denied(_) => Self::Unauthenticated(Presented::Bearer),
+            Refusal::Forbidden(_) => Self::Forbidden { scope: None },
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Conflict(conflict) => conflict.into(),
+            Refusal::RateLimited { after_seconds } => Self::RateLimited { retry_after_seconds: after_seconds },
+            Refusal::Fault(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<Conflict> for Problem {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::HostExists => Self::HostExists,
+            Conflict::EmailExists => Self::EmailExists,
+            Conflict::SlugExists => Self::SlugExists,
+            Conflict::SetupComplete => Self::SetupComplete,
+            Conflict::LastAdmin => Self::LastAdmin,
+            Conflict::NotActive
+            | Conflict::ServiceUser
+            | Conflict::UserInactive
+            | Conflict::ClientInactive => Self::Conflict(conflict.to_string().into()),
+        }
     }
 }
 

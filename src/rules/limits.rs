@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 
+/// The longest one-line text that is looked at before it is trimmed, in bytes.
+pub const LINE_BYTES_MAX: usize = 4 * 1024;
 /// The longest name of a token, a user, a client or a label, in characters after trimming.
 pub const NAME_CHARS_MAX: usize = 200;
 /// The longest e-mail, in bytes after trimming.

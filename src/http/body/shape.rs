@@ -292,6 +292,11 @@ fn is_exact(value: &Value) -> bool {
 }
 
 impl Body {
+    /// A body in which no field is.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
     /// The value of a field, if it was there and not `null`.
     pub fn take<T: Taken>(&mut self, name: &str) -> Option<T> {
         match self.given(name) {

@@ -7,13 +7,16 @@ use crate::{
     app::setup::SetupRequest,
     http::{
         body::{Field, Kind, Shape},
-        caller,
-        problem::{Presented, Problem},
+        problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
         routes::shown::{SessionShown, UserShown},
     },
-    rules::access::Right,
+    rules::{
+        access::Right,
+        limits::{LINE_BYTES_MAX, PASSWORD_BYTES_MAX},
+    },
+    token::text::PRESENTED_BYTES_MAX,
 };
 
 /// The routes of setup.
@@ -43,10 +46,10 @@ pub const ROUTES: &[Route] = &[
 ];
 
 const SETUP: Shape = Shape(&[
-    Field::required("install_token", Kind::Secret, "the install token"),
-    Field::required("email", Kind::Text, "the admin's e-mail"),
-    Field::required("password", Kind::Secret, "the admin's password, 12 to 1024 bytes"),
-    Field::optional("name", Kind::Text, "the admin's name for people"),
+    Field::required("install_token", Kind::Secret { bytes_max: PRESENTED_BYTES_MAX }, "the install token"),
+    Field::required("email", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's e-mail"),
+    Field::required("password", Kind::Secret { bytes_max: PASSWORD_BYTES_MAX }, "the admin's password, 12 to 1024 bytes"),
+    Field::optional("name", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's name for people"),
 ]);
 
 #[derive(Serialize)]
@@ -74,8 +77,7 @@ async fn complete(mut ask: Ask) -> Result<Reply, Problem> {
         name: body.take("name"),
     };
     let ip = ask.who.caller().ip;
-    let (user, session) =
-        ask.app.set_up(ip, request).await.map_err(|failure| caller::problem(failure, Presented::Bearer))?;
+    let (user, session) = ask.app.set_up(ip, request).await?;
     let shown = FirstAdminShown { user: UserShown::of(&user), session: SessionShown::of(&session, None) };
     Ok(Reply::json(StatusCode::CREATED, &shown).no_store())
 }
