@@ -43,9 +43,7 @@ impl App {
         let first = verify::verify(&*self.view(), &presented, &asking);
         let outcome = match first {
             Ok(good) if good.is_counted() => {
-                self.store()
-                    .write(move |txn| verify::count_use(txn, &presented, &asking))
-                    .await?
+                self.store().write(move |txn| verify::count_use(txn, &presented, &asking)).await?
             }
             other => other,
         };

@@ -19,7 +19,7 @@ use crate::{
         verify,
     },
     settings::Settings,
-    store::{ReadView, Store, WriteError},
+    store::{LastUsed, ReadView, Store, WriteError},
     token::Keyring,
 };
 
@@ -84,13 +84,14 @@ pub struct App {
     store: Store,
     snapshot: RwLock<Arc<Snapshot>>,
     passwords: passwords::Passwords,
+    last_used: LastUsed,
 }
 
 impl App {
     /// A daemon over an open store.
     pub fn new(store: Store, snapshot: Snapshot) -> Self {
         let passwords = passwords::Passwords::new(&snapshot.settings.limits);
-        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords }
+        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords, last_used: LastUsed::default() }
     }
 
     /// The store.

@@ -14,8 +14,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Map, Value};
@@ -36,11 +35,16 @@ enum Style {
     Json,
 }
 
+/// How long a reader that has stalled may keep the process from ending.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type Queue = Arc<Mutex<Option<SyncSender<String>>>>;
+
 /// Keeps the log's thread; dropping it writes what is still queued.
 #[derive(Debug)]
 pub struct Logging {
-    lines: Arc<Mutex<Option<SyncSender<String>>>>,
-    thread: Option<JoinHandle<()>>,
+    lines: Queue,
+    ended: Receiver<()>,
 }
 
 impl Logging {
@@ -52,35 +56,30 @@ impl Logging {
             .parse()
             .map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))?;
         let (sender, receiver) = sync_channel(LINES_MAX);
+        let (end, ended) = sync_channel(0);
         let dropped = Arc::new(AtomicU64::new(0));
-        let lines = Arc::new(Mutex::new(Some(sender)));
+        let lines: Queue = Arc::new(Mutex::new(Some(sender)));
         let layer = Lines { style: style(), lines: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&receiver, &dropped))
+            .spawn(move || {
+                write_all(&receiver, &dropped);
+                drop(end);
+            })
             .map_err(|error| format!("the log's thread could not be started: {error}"))?;
         tracing_subscriber::registry()
             .with(layer.with_filter(filter))
             .try_init()
             .map_err(|error| error.to_string())?;
-        Ok(Self { lines, thread: Some(thread) })
+        Ok(Self { lines, ended })
     }
 }
 
 impl Drop for Logging {
     fn drop(&mut self) {
         drop(self.lines.lock().unwrap_or_else(PoisonError::into_inner).take());
-        // A reader that has stalled for good must not keep the process from ending.
-        if let Some(thread) = self.thread.take()
-            && !std::io::stderr().is_terminal()
-        {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
-            while !thread.is_finished() && std::time::Instant::now() < deadline {
-                std::thread::park_timeout(std::time::Duration::from_millis(5));
-            }
-        } else if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        // Nothing is ever sent: the thread's end of the channel goes when it has written everything.
+        let _ = self.ended.recv_timeout(FAREWELL);
     }
 }
 
@@ -116,7 +115,7 @@ fn style() -> Style {
 
 struct Lines {
     style: Style,
-    lines: Arc<Mutex<Option<SyncSender<String>>>>,
+    lines: Queue,
     dropped: Arc<AtomicU64>,
 }
 

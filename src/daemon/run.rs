@@ -74,7 +74,8 @@ async fn run(
         async move { surface.answer(request).await }
     });
     let limits = Limits::of(&located.settings);
-    let serving = tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
+    let serving =
+        tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
     attend(app, signals).await;
     tracing::info!("stopping");
     stop.send_replace(true);

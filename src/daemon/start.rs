@@ -9,7 +9,12 @@ use thiserror::Error;
 use super::Asked;
 use crate::{
     app::{App, Failure, Snapshot, random},
-    config::{ConfigError, Loaded, Located, Sources, data_directory::{self, DataDirectoryFault}, locate::Environment, services::ServiceStatus},
+    config::{
+        ConfigError, Loaded, Located, Sources,
+        data_directory::{self, DataDirectoryFault},
+        locate::Environment,
+        services::ServiceStatus,
+    },
     http::server::BindFault,
     records::Fault,
     settings::{Listen, ListenFault},
@@ -95,10 +100,7 @@ pub(super) fn open(located: &Located) -> Result<App, StartError> {
     };
     let loaded = located.load(first_keyring.as_ref(), &random()?)?;
     tell(&loaded);
-    let options = Options {
-        queue_operations_max: loaded.settings.limits.writer_queue,
-        ..Options::default()
-    };
+    let options = Options { queue_operations_max: loaded.settings.limits.writer_queue, ..Options::default() };
     let store = if first_start {
         let fresh = FreshStore { id: random()?, key: Key::new(random()?), nonce: random()? };
         let founding = Founding::new(loaded.keyring.current(), fresh, clock_ms())?;

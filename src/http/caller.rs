@@ -62,4 +62,3 @@ pub async fn of(app: &App, head: &Parts, facts: &Facts) -> Result<Caller, Failur
         Some(bytes) => app.identify(core::str::from_utf8(bytes).unwrap_or_default(), ip).await,
     }
 }
-

@@ -313,7 +313,9 @@ impl From<Refusal> for Problem {
             Refusal::Forbidden(_) => Self::Forbidden { scope: None },
             Refusal::NotFound => Self::NotFound,
             Refusal::Conflict(conflict) => conflict.into(),
-            Refusal::RateLimited { after_seconds } => Self::RateLimited { retry_after_seconds: after_seconds },
+            Refusal::RateLimited { after_seconds } => {
+                Self::RateLimited { retry_after_seconds: after_seconds }
+            }
             Refusal::Fault(_) => Self::Unavailable,
         }
     }

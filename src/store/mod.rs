@@ -12,6 +12,7 @@
 //! - `view`: what is read.
 //! - `heal`: degraded, probing, open again.
 //! - `clock`: the time, never behind the highest seen.
+//! - `last_used`: uses that have not reached the disk.
 //! - `stats`: what the store counts about itself.
 
 mod clock;
@@ -19,6 +20,7 @@ mod error;
 mod founding;
 mod heal;
 mod judge;
+mod last_used;
 mod own_key;
 mod place;
 mod queue;
@@ -58,6 +60,7 @@ pub use self::{
     error::{OpenError, WriteError},
     founding::{Founding, FreshStore},
     heal::Health,
+    last_used::{LastUsed, Noted},
     own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
     place::{MARKER_FILE, Presence, STORE_FILE, presence},
     stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},

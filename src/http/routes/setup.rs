@@ -48,7 +48,11 @@ pub const ROUTES: &[Route] = &[
 const SETUP: Shape = Shape(&[
     Field::required("install_token", Kind::Secret { bytes_max: PRESENTED_BYTES_MAX }, "the install token"),
     Field::required("email", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's e-mail"),
-    Field::required("password", Kind::Secret { bytes_max: PASSWORD_BYTES_MAX }, "the admin's password, 12 to 1024 bytes"),
+    Field::required(
+        "password",
+        Kind::Secret { bytes_max: PASSWORD_BYTES_MAX },
+        "the admin's password, 12 to 1024 bytes",
+    ),
     Field::optional("name", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's name for people"),
 ]);
 

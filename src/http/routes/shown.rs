@@ -2,11 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    http::time::rfc3339,
-    records::user::User,
-    rules::tokens::Minted,
-};
+use crate::{http::time::rfc3339, records::user::User, rules::tokens::Minted};
 
 /// A user as the API shows it. Never the password, in any form.
 #[derive(Debug, Serialize)]
