@@ -86,6 +86,11 @@ impl Shelf {
         self.reads_left.set(reads);
     }
 
+    /// How many reads are left before they fail.
+    pub(crate) fn reads_left(&self) -> Option<u64> {
+        self.reads_left.get()
+    }
+
     /// The audit log, oldest entry first.
     pub(crate) fn audit(&self) -> Vec<Entry> {
         let mut entries = Vec::new();

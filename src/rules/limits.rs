@@ -30,6 +30,8 @@ pub const FACTS_BYTES_MAX: usize = 16 * 1024;
 pub const CREDENTIALS_BYTES_MAX: usize = 16 * 1024;
 /// The most address ranges of one token.
 pub const ALLOWED_IPS_MAX: usize = 64;
+/// The longest name of a host, in characters: as long as a name in the DNS.
+pub const HOSTNAME_CHARS_MAX: usize = 253;
 /// The most tags of one host.
 pub const TAGS_MAX: usize = 32;
 /// The longest tag, in characters.
@@ -149,6 +151,25 @@ pub fn tags(field: &'static str, tags: &[String]) -> Result<Vec<String>, Refusal
     tags.iter().map(|tag| line(field, tag, 1, TAG_CHARS_MAX).map_err(|_| bounds())).collect()
 }
 
+/// A host's name: 1 to [`HOSTNAME_CHARS_MAX`] of `A-Z a-z 0-9 . _ -` after trimming, a letter or digit at
+/// both ends. Nothing else, so that no two names look alike and none means anything to a shell or a path.
+pub fn hostname(field: &'static str, text: &str) -> Result<String, Refusal> {
+    let trimmed = text.trim();
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let outer = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let well_formed = trimmed.bytes().all(inner)
+        && outer(trimmed.bytes().next())
+        && outer(trimmed.bytes().next_back())
+        && trimmed.len() <= HOSTNAME_CHARS_MAX;
+    if !well_formed {
+        return Err(Refusal::invalid(
+            field,
+            format!("must be 1 to {HOSTNAME_CHARS_MAX} characters of A-Z a-z 0-9 . _ - with a letter or digit at both ends"),
+        ));
+    }
+    Ok(trimmed.to_owned())
+}
+
 /// How long a rotated token lives on: at most [`OVERLAP_SECONDS_MAX`].
 pub fn overlap(seconds: Option<u64>) -> Result<u64, Refusal> {
     match seconds {
@@ -216,6 +237,18 @@ mod tests {
         check(groups("groups", &vec!["x".repeat(64); 64]), true);
         check(groups("groups", &["x".repeat(65)]), false);
         check(groups("groups", &vec!["x".to_owned(); 65]), false);
+    }
+
+    #[test]
+    fn a_host_name_is_1_to_253_plain_characters_after_trimming() {
+        for good in ["a", " web-1 ", "web_1.example.org", "WEB", "10.0.0.1", "a--b", &"a".repeat(253)] {
+            check(hostname("hostname", good), true);
+        }
+        for bad in
+            ["", "  ", "a b", "a\nb", "a\0", "-rf", "web.", ".web", "a/b", "a:b", "ｗｅｂ", "wеb", "a\u{200b}b", &"a".repeat(254)]
+        {
+            check(hostname("hostname", bad), false);
+        }
     }
 
     #[test]

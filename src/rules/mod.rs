@@ -25,6 +25,9 @@ use crate::{
 pub mod access;
 pub mod audit;
 pub mod clients;
+pub mod credentials;
+pub mod enrollment;
+pub mod hosts;
 pub mod install;
 pub mod inventory;
 pub mod limits;
@@ -202,6 +205,8 @@ reasons! {
     Address "address" "It may not be used from there.",
     Scope "scope" "It does not carry a scope that is asked for.",
     Exhausted "exhausted" "Its uses have run out.",
+    Hostname "hostname" "It enrols a host of another name.",
+    Replayed "replayed" "It was used, being for one use, and is presented by somebody else.",
 }
 
 impl Reason {

@@ -1,0 +1,1 @@
+//! The rules of enrolment, over a store on a shelf.

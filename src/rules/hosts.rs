@@ -1,0 +1,198 @@
+//! Hosts: what operators do with them, and what a host's own agent may see.
+//!
+//! An agent sees its own record and its own credentials, and no sign of anything else: another host's id is
+//! as unknown to it as one that was never given.
+
+use core::ops::ControlFlow;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::{
+    Refusal, Terms,
+    access::{Caller, Identity},
+    credentials::{self, Nonce, Place},
+    enrollment::{self, Noted},
+    limits,
+    tokens::{self, Fresh, Minted},
+};
+use crate::{
+    records::{
+        Action, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View,
+        host::{Host, fold_hostname},
+        tables,
+        token::{LastUsed, Owner, State, Token},
+    },
+    token::{HostId, Kind},
+};
+
+/// A host, and what is shown beside its record.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The record.
+    pub host: Host,
+    /// Whether there are credentials for it.
+    pub has_credentials: bool,
+    /// When one of its agent tokens was last used.
+    pub last_used_at: Option<Time>,
+}
+
+/// One page of the hosts, newest first.
+pub fn list(view: &dyn View, page: &Page, noted: Noted<'_>) -> Result<Listed<Seen>, Refusal> {
+    let listed = tables::page(view, TableId::Hosts, &[], page, &mut |key, stored| {
+        seen(view, Host::believe(view, key, stored)?, noted).map(Some)
+    })?;
+    Ok(listed)
+}
+
+/// One host: any for an operator, for an agent its own.
+pub fn one(view: &dyn View, caller: &Caller, id: HostId, noted: Noted<'_>) -> Result<Seen, Refusal> {
+    if agent_of_another(caller, id) {
+        return Err(Refusal::NotFound);
+    }
+    Ok(seen(view, existing(view, id)?, noted)?)
+}
+
+/// What is to be changed of a host; what is absent stays.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// New tags, in place of the old.
+    pub tags: Option<Vec<String>>,
+    /// New facts in place of the old; `Some(None)` removes them.
+    pub facts: Option<Option<Map<String, Value>>>,
+}
+
+/// Changes a host's record.
+pub fn update(
+    txn: &mut Txn<'_>,
+    by: &By,
+    id: HostId,
+    change: &Change,
+    noted: Noted<'_>,
+) -> Result<Seen, Refusal> {
+    let before = existing(txn, id)?;
+    let mut host = before.clone();
+    let mut params = Params::none();
+    if let Some(tags) = &change.tags {
+        host.tags = limits::tags("tags", tags)?;
+        params = params.with("tags", host.tags.clone());
+    }
+    if let Some(facts) = &change.facts {
+        host.facts = facts.as_ref().map(enrollment::facts_text).transpose()?;
+        params = params.with("facts", host.facts.is_some());
+    }
+    if host != before {
+        host.updated_at = txn.now();
+        txn.entry(by, Action::HostUpdate, id, params.with("hostname", host.hostname.clone()))?;
+        txn.put(host.clone())?;
+    }
+    Ok(seen(txn, host, noted)?)
+}
+
+/// Deletes a host: its agent tokens and its credentials go with it, and its name is free.
+pub fn delete(txn: &mut Txn<'_>, by: &By, id: HostId) -> Result<(), Refusal> {
+    let host = existing(txn, id)?;
+    let living = living(txn, id)?;
+    txn.entry(by, Action::HostDelete, id, Params::none().with("hostname", host.hostname.clone()))?;
+    for token in living {
+        tokens::revoke(txn, token)?;
+    }
+    credentials::remove(txn, &Place::of_host(id))?;
+    txn.forget(TableId::HostsByName, fold_hostname(&host.hostname).as_bytes());
+    txn.remove(&host)?;
+    Ok(())
+}
+
+/// Gives a host a new agent token. Every one it had lives on for `overlap_seconds` at the most.
+pub fn rotate(
+    txn: &mut Txn<'_>,
+    terms: Terms<'_>,
+    by: &By,
+    id: HostId,
+    overlap_seconds: u64,
+    fresh: &Fresh,
+) -> Result<Minted, Refusal> {
+    let host = existing(txn, id)?;
+    let living = living(txn, id)?;
+    let prefix = &terms.settings.tokens.prefix;
+    let minted = tokens::blank(txn, prefix, Kind::Agent, Owner::Host(id), None, fresh);
+    let params = Params::none()
+        .with("hostname", host.hostname)
+        .with("agent_token", minted.token.id.to_string())
+        .with("retired", living.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
+        .with("overlap_seconds", overlap_seconds);
+    txn.entry(by, Action::HostRotate, id, params)?;
+    for token in living {
+        tokens::retire(txn, token, overlap_seconds)?;
+    }
+    tokens::insert(txn, minted.token.clone())?;
+    Ok(minted)
+}
+
+/// Seals credentials for a host, in place of those it had.
+pub fn put_credentials(
+    txn: &mut Txn<'_>,
+    terms: Terms<'_>,
+    by: &By,
+    id: HostId,
+    plain: &[u8],
+    nonce: Nonce,
+) -> Result<(), Refusal> {
+    let host = existing(txn, id)?;
+    txn.entry(by, Action::HostCredentialsPut, id, Params::none().with("hostname", host.hostname))?;
+    credentials::put(txn, terms, &Place::of_host(id), plain, nonce)
+}
+
+/// The credentials of a host, for its own agent. That they were read is on file before they are told.
+pub fn read_credentials(
+    txn: &mut Txn<'_>,
+    terms: Terms<'_>,
+    caller: &Caller,
+    id: HostId,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    if caller.identity().and_then(Identity::host) != Some(id) {
+        return Err(Refusal::NotFound);
+    }
+    let plain = credentials::open(txn, terms, &Place::of_host(id))?.ok_or(Refusal::NotFound)?;
+    txn.entry(&caller.by(), Action::HostCredentialsRead, id, Params::none())?;
+    Ok(plain)
+}
+
+/// Whether `caller` is the agent of a host other than that.
+fn agent_of_another(caller: &Caller, id: HostId) -> bool {
+    caller.identity().and_then(Identity::host).is_some_and(|own| own != id)
+}
+
+fn existing(view: &dyn View, id: HostId) -> Result<Host, Refusal> {
+    Host::by_id(view, id)?.ok_or(Refusal::NotFound)
+}
+
+fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault> {
+    let mut last_used_at = None;
+    for token in agents(view, host.id)? {
+        let stored = LastUsed::of(view, token.id)?.map(|last| last.at);
+        last_used_at = [last_used_at, noted(token.id), stored].into_iter().flatten().max();
+    }
+    let has_credentials = Place::of_host(host.id).row(view)?.is_some();
+    Ok(Seen { host, has_credentials, last_used_at })
+}
+
+/// The agent tokens of a host that are good now.
+fn living(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
+    let mut tokens = agents(txn, host)?;
+    tokens.retain(|token| token.state(txn.now(), 0) == State::Active);
+    Ok(tokens)
+}
+
+/// The agent tokens of a host, the dead ones included until they are purged.
+fn agents(view: &dyn View, host: HostId) -> Result<Vec<Token>, Fault> {
+    let owner = Owner::Host(host);
+    let prefix = [&owner.prefix(), Kind::Agent.tag().as_bytes()].concat();
+    let mut found = Vec::new();
+    tables::each(view, TableId::TokensByOwner, &prefix, &mut |key, _| {
+        let id = key.split_at_checked(prefix.len()).map_or(key, |(_, id)| id);
+        found.extend(Token::at(view, id)?.filter(|token| token.owner == owner && token.kind == Kind::Agent));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
