@@ -77,11 +77,7 @@ pub fn put(
 }
 
 /// What is kept at `place`, opened.
-pub fn open(
-    view: &dyn View,
-    terms: Terms<'_>,
-    place: &Place,
-) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+pub fn open(view: &dyn View, terms: Terms<'_>, place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
     let Some(sealed) = place.row(view)? else { return Ok(None) };
     let plain = seal::open(terms.keyring, &place.associated, &sealed.envelope)
         .map_err(|_| Fault::Damaged(TableId::Sealed))?;

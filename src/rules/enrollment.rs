@@ -34,7 +34,7 @@ use crate::{
 
 mod reply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How long an enrolment token lives where nothing is said, in seconds.
 pub const TTL_SECONDS_DEFAULT: u64 = 60 * 60;
@@ -92,7 +92,7 @@ impl Wanted {
             hostname,
             pin_hostname: wish.pin_hostname,
             tags: limits::tags("tags", &wish.tags)?,
-            facts: wish.facts.as_ref().map(|facts| facts_text(facts)).transpose()?,
+            facts: wish.facts.as_ref().map(facts_text).transpose()?,
             host: None,
         };
         let credentials =
@@ -226,7 +226,9 @@ pub fn judge(view: &dyn View, proof: &Proof, now: Time, noted: Noted<'_>) -> Res
     match Reason::of_state(token.state(now, 0)) {
         None => {}
         Some(Reason::Consumed) => {
-            let (Some(kept), Some(reply)) = (kept, reply) else { return Err(denied(Reason::Replayed).into()) };
+            let (Some(kept), Some(reply)) = (kept, reply) else {
+                return Err(denied(Reason::Replayed).into());
+            };
             if !may_be_told_again(view, &kept, &reply, now, noted)? {
                 return Err(denied(Reason::Consumed).into());
             }
@@ -433,7 +435,9 @@ fn hand_over(
 
 fn consume(txn: &mut Txn<'_>, token: Token, host: HostId) -> Result<(), Fault> {
     let detail = match token.detail {
-        Detail::Enrollment(detail) => Detail::Enrollment(Box::new(Enrollment { host: Some(host), ..*detail })),
+        Detail::Enrollment(detail) => {
+            Detail::Enrollment(Box::new(Enrollment { host: Some(host), ..*detail }))
+        }
         other @ (Detail::Plain | Detail::Session { .. } | Detail::Link(_)) => other,
     };
     txn.put(Token { consumed_at: Some(txn.now()), detail, ..token })

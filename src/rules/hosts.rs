@@ -26,6 +26,9 @@ use crate::{
     token::{HostId, Kind},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// A host, and what is shown beside its record.
 #[derive(Clone, Debug)]
 pub struct Seen {
