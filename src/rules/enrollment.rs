@@ -19,14 +19,13 @@ use super::{
     Conflict, Denied, Reason, Refusal, Terms,
     credentials::{self, Nonce, Place},
     limits,
-    tokens::{self, Fresh, Minted},
+    tokens::{self, Fresh, Minted, Noted, Row},
 };
 use crate::{
     records::{
         Action, Actor, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View,
         audit::Entry,
         host::{Host, Replay, fold_hostname},
-        tables,
         token::{Detail, Enrollment, LastUsed, Owner, State, Token},
     },
     token::{HostId, Kind, Malformed, Secret, TokenHash, TokenId, TokenText, text},
@@ -48,9 +47,6 @@ pub const ATTEMPT_CHARS_MIN: usize = 22;
 pub const ATTEMPT_CHARS_MAX: usize = 86;
 /// The longest name of an operating system, an architecture or an agent's version, in characters.
 pub const WORD_CHARS_MAX: usize = 64;
-
-/// The last use of a token that is noted in memory and may not have reached the store.
-pub type Noted<'a> = &'a dyn Fn(TokenId) -> Option<Time>;
 
 /// What an operator asks of a new enrolment, as it was sent. Not to be printed: credentials are in it.
 #[derive(Default)]
@@ -129,11 +125,11 @@ pub fn mint(
 }
 
 /// One page of the enrolments, newest first.
-pub fn list(view: &dyn View, page: &Page) -> Result<Listed<Token>, Refusal> {
+pub fn list(view: &dyn View, now: Time, page: &Page) -> Result<Listed<Row>, Refusal> {
     let prefix = Kind::Enrollment.tag().as_bytes();
-    let listed = tables::page(view, TableId::TokensByKind, prefix, page, &mut |key, _| {
-        let id = key.split_at_checked(prefix.len()).map_or(key, |(_, id)| id);
-        Ok(Token::at(view, id)?.filter(|token| token.kind == Kind::Enrollment))
+    let listed = tokens::by_index(view, TableId::TokensByKind, prefix, page, &mut |token| {
+        // Nobody presents an enrolment token as a bearer, so that none has a last use.
+        if detail(&token).is_some() { tokens::row(view, token, now, &|_| None).map(Some) } else { Ok(None) }
     })?;
     Ok(listed)
 }
@@ -157,15 +153,6 @@ pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     credentials::remove(txn, &Place::of_enrollment(&token))?;
     tokens::revoke(txn, token)?;
     Ok(())
-}
-
-/// Removes what is kept beside an enrolment token that is itself being removed. The entry must be open.
-pub fn clear(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    credentials::remove(txn, &Place::of_enrollment(token))?;
-    match Replay::at(txn, token.id.as_bytes())? {
-        Some(kept) => txn.remove(&kept),
-        None => Ok(()),
-    }
 }
 
 /// What whoever wants to enrol has to show.

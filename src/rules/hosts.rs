@@ -12,9 +12,8 @@ use super::{
     Refusal, Terms,
     access::{Caller, Identity},
     credentials::{self, Nonce, Place},
-    enrollment::{self, Noted},
-    limits,
-    tokens::{self, Fresh, Minted},
+    enrollment, limits,
+    tokens::{self, Fresh, Minted, Noted},
 };
 use crate::{
     records::{
@@ -173,8 +172,8 @@ fn existing(view: &dyn View, id: HostId) -> Result<Host, Refusal> {
 fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault> {
     let mut last_used_at = None;
     for token in agents(view, host.id)? {
-        let stored = LastUsed::of(view, token.id)?.map(|last| last.at);
-        last_used_at = [last_used_at, noted(token.id), stored].into_iter().flatten().max();
+        let used = [noted(token.id), LastUsed::of(view, token.id)?];
+        last_used_at = used.into_iter().flatten().map(|last| last.at).chain(last_used_at).max();
     }
     let has_credentials = Place::of_host(host.id).row(view)?.is_some();
     Ok(Seen { host, has_credentials, last_used_at })

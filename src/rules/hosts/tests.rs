@@ -86,8 +86,8 @@ fn a_host_says_when_its_agent_was_last_seen() {
     assert_eq!(seen(&house, UNUSED), None);
     house.shelf.place(&LastUsed { token: agent, at: Time::from_unix(NOW), ip: None });
     assert_eq!(seen(&house, UNUSED), Some(Time::from_unix(NOW)));
-    let later = Time::from_unix(NOW + 9);
-    assert_eq!(seen(&house, &|id| (id == agent).then_some(later)), Some(later));
+    let later = LastUsed { token: agent, at: Time::from_unix(NOW + 9), ip: None };
+    assert_eq!(seen(&house, &|id| (id == agent).then_some(later)), Some(later.at));
 }
 
 #[test]

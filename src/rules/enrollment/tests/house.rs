@@ -102,7 +102,9 @@ impl House {
         let proof = Proof::new(secret(token), attempt.map(secret), &statement.hostname);
         let fresh = self.fresh_host();
         let used = self.used.clone();
-        let noted = move |id: TokenId| used.contains(&id).then_some(Time::from_unix(NOW));
+        let noted = move |id: TokenId| {
+            used.contains(&id).then_some(LastUsed { token: id, at: Time::from_unix(NOW), ip: None })
+        };
         let standing = judge(&self.shelf, &proof, Time::from_unix(self.seconds), &noted)?;
         let joining = Joining::new(statement, &proof)?;
         match standing {
