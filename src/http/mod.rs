@@ -2,12 +2,16 @@
 
 pub mod body;
 pub mod caller;
+pub mod cookies;
 pub mod dispatch;
 pub mod forwarded;
 pub mod front;
+pub mod list;
+pub mod pages;
 pub mod problem;
 pub mod reply;
 pub mod router;
 pub mod routes;
+pub mod same_origin;
 pub mod server;
 pub mod time;

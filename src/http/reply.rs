@@ -148,6 +148,12 @@ impl Reply {
         self
     }
 
+    /// Adds a header, unless this reply says something of that name already.
+    #[must_use]
+    pub fn also_unless_there(self, name: &HeaderName, value: &HeaderValue) -> Self {
+        if self.headers.contains_key(name) { self } else { self.header(name.clone(), value.clone()) }
+    }
+
     /// Adds a `Set-Cookie`, which no log may show, and forbids keeping the answer.
     #[must_use]
     pub fn cookie(self, line: &str) -> Self {

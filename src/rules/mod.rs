@@ -188,6 +188,7 @@ macro_rules! reasons {
 
 reasons! {
     Absent "absent" "No credential was sent.",
+    Ambiguous "ambiguous" "Two were sent that differ.",
     Malformed "malformed" "It is not spelled like any credential.",
     Checksum "checksum" "It is spelled like a token of ours with a typo.",
     Signature "signature" "A JWT or cookie that no key of ours signed.",
