@@ -59,7 +59,7 @@ impl Logging {
         let (end, ended) = sync_channel(0);
         let dropped = Arc::new(AtomicU64::new(0));
         let lines: Queue = Arc::new(Mutex::new(Some(sender)));
-        let layer = Lines { style: style(), lines: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
+        let layer = Lines { style: style(), queue: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
@@ -115,7 +115,7 @@ fn style() -> Style {
 
 struct Lines {
     style: Style,
-    lines: Queue,
+    queue: Queue,
     dropped: Arc<AtomicU64>,
 }
 
@@ -123,8 +123,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields(Map::new());
         event.record(&mut fields);
-        let line = line(self.style, event.metadata().level(), event.metadata().target(), fields.0);
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = line(self.style, *event.metadata().level(), event.metadata().target(), fields.0);
+        let lines = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = &*lines
             && let Err(TrySendError::Full(_)) = lines.try_send(line)
         {
@@ -133,7 +133,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-fn line(style: Style, level: &Level, target: &str, mut fields: Map<String, Value>) -> String {
+fn line(style: Style, level: Level, target: &str, mut fields: Map<String, Value>) -> String {
     let message = fields.remove("message").and_then(|text| text.as_str().map(str::to_owned));
     let message = message.unwrap_or_default();
     if style == Style::Json {
@@ -146,7 +146,10 @@ fn line(style: Style, level: &Level, target: &str, mut fields: Map<String, Value
         return format!("{}\n", Value::Object(line));
     }
     // JSON's own escapes keep whatever came from outside on one line and away from the terminal.
-    let rest: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    let mut rest = String::new();
+    for (name, value) in &fields {
+        let _ = fmt::Write::write_fmt(&mut rest, format_args!(" {name}={value}"));
+    }
     let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match style {
         Style::Journal => format!("<{}>{message}{rest}\n", priority(level)),
@@ -159,8 +162,8 @@ fn now() -> String {
 }
 
 /// The priority of RFC 5424 that the journal reads from a line's beginning.
-fn priority(level: &Level) -> u8 {
-    match *level {
+fn priority(level: Level) -> u8 {
+    match level {
         Level::ERROR => 3,
         Level::WARN => 4,
         Level::INFO => 6,
@@ -202,7 +205,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_without_control_characters_whatever_it_says() {
         for style in [Style::People, Style::Journal, Style::Json] {
-            let line = line(style, &Level::WARN, "t", fields());
+            let line = line(style, Level::WARN, "t", fields());
             let (text, end) = line.split_at(line.len() - 1);
             assert_eq!(end, "\n");
             assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_json_line_gives_back_what_was_logged() {
-        let line = line(Style::Json, &Level::INFO, "t", fields());
+        let line = line(Style::Json, Level::INFO, "t", fields());
         let back: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(back["message"], "a\u{1b}[31m\nb");
         assert_eq!(back["path"], "x\ny\u{7}");
@@ -220,6 +223,6 @@ mod tests {
 
     #[test]
     fn the_journal_gets_a_priority() {
-        assert!(line(Style::Journal, &Level::ERROR, "t", fields()).starts_with("<3>"));
+        assert!(line(Style::Journal, Level::ERROR, "t", fields()).starts_with("<3>"));
     }
 }

@@ -292,8 +292,9 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
-            Failure::Busy => Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS },
-            Failure::Store(WriteError::Busy) => Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS },
+            Failure::Busy | Failure::Store(WriteError::Busy) => {
+                Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS }
+            }
             Failure::Store(WriteError::Full) => Self::StorageFull,
             Failure::Store(WriteError::Unavailable) => Self::Unavailable,
             Failure::Store(WriteError::Internal) | Failure::Internal => Self::Internal,

@@ -1,28 +1,28 @@
 //! The typed tables: which record lives where, under which key.
 //!
-//! | table | key | value |
+//! | `table` | key | value |
 //! |---|---|---|
-//! | meta | a name | one record: [`Setup`](super::meta::Setup), [`HighestTime`](super::meta::HighestTime), … |
-//! | users | user id | [`User`](super::user::User) |
-//! | users_by_email | folded e-mail | user id (hint) |
-//! | tokens | token id | [`Token`](super::token::Token) |
-//! | tokens_by_hash | SHA-256 | token id (hint) |
-//! | tokens_by_owner | owner tag, owner id, kind, token id | nothing (hint) |
-//! | tokens_by_kind | kind, token id | nothing (hint) |
-//! | tokens_by_root_key | key id, 0, token id | nothing (hint) |
-//! | last_used | token id | [`LastUsed`](super::token::LastUsed) |
-//! | uses | token id | [`Uses`](super::token::Uses) |
-//! | hosts | host id | [`Host`](super::host::Host) |
-//! | hosts_by_name | folded host name | host id (hint) |
-//! | clients | client id | [`Client`](super::client::Client) |
-//! | clients_by_slug | slug | client id (hint) |
-//! | sealed | tag, token or host id | [`Sealed`](super::host::Sealed) |
-//! | replays | token id | [`Replay`](super::host::Replay) |
-//! | projects | project | [`Project`](super::client::Project) |
-//! | tombstones | SHA-256 | [`Tombstone`](super::token::Tombstone) |
-//! | audit | sequence number | [`Entry`](super::audit::Entry) |
-//! | counts | kind | [`Count`](super::meta::Count) |
-//! | admins | user id | nothing (hint) |
+//! | `meta` | a name | one record: [`Setup`](super::meta::Setup), [`HighestTime`](super::meta::HighestTime), … |
+//! | `users` | user id | [`User`](super::user::User) |
+//! | `users_by_email` | folded e-mail | user id (hint) |
+//! | `tokens` | token id | [`Token`](super::token::Token) |
+//! | `tokens_by_hash` | SHA-256 | token id (hint) |
+//! | `tokens_by_owner` | owner tag, owner id, kind, token id | nothing (hint) |
+//! | `tokens_by_kind` | kind, token id | nothing (hint) |
+//! | `tokens_by_root_key` | key id, 0, token id | nothing (hint) |
+//! | `last_used` | token id | [`LastUsed`](super::token::LastUsed) |
+//! | `uses` | token id | [`Uses`](super::token::Uses) |
+//! | `hosts` | host id | [`Host`](super::host::Host) |
+//! | `hosts_by_name` | folded host name | host id (hint) |
+//! | `clients` | client id | [`Client`](super::client::Client) |
+//! | `clients_by_slug` | slug | client id (hint) |
+//! | `sealed` | tag, token or host id | [`Sealed`](super::host::Sealed) |
+//! | `replays` | token id | [`Replay`](super::host::Replay) |
+//! | `projects` | project | [`Project`](super::client::Project) |
+//! | `tombstones` | SHA-256 | [`Tombstone`](super::token::Tombstone) |
+//! | `audit` | sequence number | [`Entry`](super::audit::Entry) |
+//! | `counts` | kind | [`Count`](super::meta::Count) |
+//! | `admins` | user id | nothing (hint) |
 //!
 //! A hint carries no MAC: the row that it leads to must itself carry the key that was looked up.
 
@@ -32,7 +32,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     codec,
-    view::{Direction, Fault, KeyRange, TableId, View},
+    view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
 
 /// What is stored in a table of its own type under a key of its own type.
@@ -97,6 +97,9 @@ pub struct Listed<T> {
     pub next: Option<Vec<u8>>,
 }
 
+/// What makes an item of a row, or passes it over.
+pub type Choose<'a, T> = dyn FnMut(&[u8], &[u8]) -> Result<Option<T>, Fault> + 'a;
+
 /// Reads one page backwards (newest first) through the keys of `table` that begin with `prefix`. `choose`
 /// turns a row into an item or passes it over. At most [`ROWS_READ_MAX`] rows are read.
 pub fn page<T>(
@@ -104,7 +107,7 @@ pub fn page<T>(
     table: TableId,
     prefix: &[u8],
     page: &Page,
-    choose: &mut dyn FnMut(&[u8], &[u8]) -> Result<Option<T>, Fault>,
+    choose: &mut Choose<'_, T>,
 ) -> Result<Listed<T>, Fault> {
     let (low, mut high) = prefix_range(prefix);
     if let Some(after) = &page.after {
@@ -132,12 +135,7 @@ pub fn page<T>(
 }
 
 /// Calls `visit` for every key of `table` that begins with `prefix`, smallest first.
-pub fn each(
-    view: &dyn View,
-    table: TableId,
-    prefix: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
-) -> Result<(), Fault> {
+pub fn each(view: &dyn View, table: TableId, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
     let (low, high) = prefix_range(prefix);
     view.scan(table, (as_slice(&low), as_slice(&high)), Direction::Forwards, visit)
 }

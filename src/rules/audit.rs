@@ -71,11 +71,11 @@ pub fn verify(
     let mut broken = None;
     tables::each(view, TableId::Audit, &[], &mut |key, stored| {
         let expected = seq.saturating_add(1);
-        let held = Entry::believe(view, key, stored).ok().filter(|entry| {
+        let good = Entry::believe(view, key, stored).ok().filter(|entry| {
             entry.seq == expected
                 && entry.chained(&view.keys().audit, &before).is_ok_and(|hash| hash == entry.hash)
         });
-        let Some(entry) = held else {
+        let Some(entry) = good else {
             broken = Some(Broken::At(expected));
             return Ok(ControlFlow::Break(()));
         };

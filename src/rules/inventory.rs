@@ -75,7 +75,7 @@ pub fn list_all(
 fn merged(lists: Vec<Listed<Row>>, limit: usize) -> Listed<Row> {
     let stopped = lists.iter().filter_map(|list| list.next.clone()).max();
     let mut items: Vec<Row> = lists.into_iter().flat_map(|list| list.items).collect();
-    items.sort_by(|one, other| other.token.id.cmp(&one.token.id));
+    items.sort_by_key(|item| core::cmp::Reverse(item.token.id));
     items.retain(|row| {
         stopped.as_ref().is_none_or(|stopped| row.token.id.as_bytes().as_slice() >= stopped.as_slice())
     });

@@ -154,11 +154,11 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
     let good = match identity.token {
         Some(id) => {
             let token = Token::by_id(view, id)?.ok_or(Denied { reason: Reason::Unknown, token: Some(id) })?;
-            let uses_left = Token { max_uses: None, allowed_ips: Vec::new(), ..token };
+            let row = Token { max_uses: None, allowed_ips: Vec::new(), ..token };
             if identity.kind == CredentialKind::Portal {
-                link_counts(view, &uses_left, now)?
+                link_counts(view, &row, now)?
             } else {
-                counts(view, uses_left, &asking)?
+                counts(view, row, &asking)?
             }
         }
         None => match identity.user() {
@@ -249,8 +249,8 @@ fn session_over(
     if epoch != user.session_epoch {
         return Ok(Some(Reason::SessionEnded));
     }
-    let used = last_use(view, token, asking.noted)?;
-    Ok((asking.now.since(used) >= idle_seconds).then_some(Reason::Idle))
+    let last = last_use(view, token, asking.noted)?;
+    Ok((asking.now.since(last) >= idle_seconds).then_some(Reason::Idle))
 }
 
 /// When `token` was last used: what is noted in memory counts before the store does; its creation counts
