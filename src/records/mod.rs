@@ -5,12 +5,7 @@
 //! had written it.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod audit;
 pub mod client;

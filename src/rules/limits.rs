@@ -164,7 +164,9 @@ pub fn hostname(field: &'static str, text: &str) -> Result<String, Refusal> {
     if !well_formed {
         return Err(Refusal::invalid(
             field,
-            format!("must be 1 to {HOSTNAME_CHARS_MAX} characters of A-Z a-z 0-9 . _ - with a letter or digit at both ends"),
+            format!(
+                "must be 1 to {HOSTNAME_CHARS_MAX} characters of A-Z a-z 0-9 . _ - with a letter or digit at both ends"
+            ),
         ));
     }
     Ok(trimmed.to_owned())
@@ -245,9 +247,22 @@ mod tests {
         for good in ["a", " web-1 ", "web_1.example.org", "WEB", "10.0.0.1", "a--b", &"a".repeat(253)] {
             check(hostname("hostname", good), true);
         }
-        for bad in
-            ["", "  ", "a b", "a\nb", "a\0", "-rf", "web.", ".web", "a/b", "a:b", "ｗｅｂ", "wеb", "a\u{200b}b", &"a".repeat(254)]
-        {
+        for bad in [
+            "",
+            "  ",
+            "a b",
+            "a\nb",
+            "a\0",
+            "-rf",
+            "web.",
+            ".web",
+            "a/b",
+            "a:b",
+            "ｗｅｂ",
+            "wеb",
+            "a\u{200b}b",
+            &"a".repeat(254),
+        ] {
             check(hostname("hostname", bad), false);
         }
     }

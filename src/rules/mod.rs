@@ -7,12 +7,7 @@
 //! knows neither HTTP nor the engine.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use thiserror::Error;
 

@@ -1,0 +1,41 @@
+//! The fuzz targets' corpora, replayed on the stable toolchain: each file through its target's oracle.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/oracles.rs"]
+mod oracles;
+
+use std::{fs, path::Path};
+
+/// Each fuzz target by name, with the property that it asserts.
+const TARGETS: &[(&str, fn(&[u8]))] = &[("token_text", oracles::token_text)];
+
+#[test]
+fn every_seed_of_every_corpus_holds() {
+    for (target, oracle) in TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let mut seeds = 0;
+        for seed in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            oracle(&fs::read(seed.unwrap().path()).unwrap());
+            seeds += 1;
+        }
+        assert!(seeds > 0, "{target} has no seeds");
+    }
+}
+
+#[test]
+fn every_fuzz_target_has_its_corpus_replayed_here() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    for file in fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name} is not replayed");
+    }
+}
