@@ -18,11 +18,15 @@ use std::{
 };
 
 use ::redb::{
-    Builder, CommitError, CompactionError, Database, DatabaseError, Durability, ReadOnlyTable,
-    ReadTransaction, ReadableDatabase as _, ReadableTable, StorageBackend, StorageError, Table,
-    TableDefinition, TableError, TableHandle as _, TransactionError, WriteTransaction,
+    Builder, CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
+    ReadableDatabase as _, ReadableTable, StorageBackend, StorageError, Table, TableDefinition, TableError,
+    TableHandle as _, TransactionError, WriteTransaction,
     backends::{FileBackend, InMemoryBackend},
 };
+
+/// What tests put under the engine.
+#[cfg(test)]
+pub(crate) use ::redb::StorageBackend as Backend;
 
 pub(crate) use self::guard::WriteFailure;
 use self::guard::{Guard, Guarded};
@@ -108,15 +112,6 @@ impl From<CommitError> for EngineError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
-            other => Self::Read(other.to_string()),
-        }
-    }
-}
-
-impl From<CompactionError> for EngineError {
-    fn from(error: CompactionError) -> Self {
-        match error {
-            CompactionError::Storage(error) => error.into(),
             other => Self::Read(other.to_string()),
         }
     }
@@ -292,15 +287,6 @@ impl Engine {
         match guard.failure() {
             Some(failure) => Err(EngineError::Write(failure.clone())),
             None => Ok(()),
-        }
-    }
-
-    /// Gives the space of removed rows back. Nothing may be reading.
-    pub(crate) fn compact(&mut self) -> Result<bool, EngineError> {
-        let compacted = unharmed(|| Ok(self.database.compact()?))?;
-        match self.guard.failure() {
-            Some(failure) => Err(EngineError::Write(failure.clone())),
-            None => Ok(compacted),
         }
     }
 

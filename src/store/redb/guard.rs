@@ -261,3 +261,96 @@ impl StorageBackend for Guarded {
         self.0.medium.backend().query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::tests::media::{Disk, Fault};
+
+    #[derive(Clone, Debug)]
+    enum Deed {
+        Write(usize, Vec<u8>),
+        SetLen(usize),
+        Sync,
+        /// The medium fails from here on.
+        Break,
+        Divert,
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        prop_oneof![
+            8 => (0usize..30_000, prop::collection::vec(any::<u8>(), 1..9_000))
+                .prop_map(|(at, data)| Deed::Write(at, data)),
+            3 => (1usize..30_000).prop_map(Deed::SetLen),
+            1 => Just(Deed::Sync),
+            1 => Just(Deed::Break),
+            1 => Just(Deed::Divert),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn the_engine_reads_what_it_wrote_and_the_medium_keeps_what_it_had_when_it_failed(
+            dry: bool, deeds in prop::collection::vec(deed(), 1..40),
+        ) {
+            let disk = Disk::holding(vec![7; 20_000]);
+            let guard = Guard::new(disk.medium(), dry).unwrap();
+            let end = Guarded(Arc::clone(&guard));
+            let mut model = vec![7; 20_000];
+            // What lies on the medium since nothing more reaches it.
+            let mut kept = dry.then(|| disk.bytes());
+            for deed in deeds {
+                match deed {
+                    Deed::Write(at, data) if at + data.len() <= model.len() => {
+                        end.write(at as u64, &data).unwrap();
+                        model[at..at + data.len()].copy_from_slice(&data);
+                    }
+                    Deed::Write(at, data) => {
+                        prop_assert!(kept.is_none() || end.write(at as u64, &data).is_err());
+                    }
+                    Deed::SetLen(len) => {
+                        end.set_len(len as u64).unwrap();
+                        model.resize(len, 0);
+                    }
+                    Deed::Sync => end.sync_data().unwrap(),
+                    Deed::Break => {
+                        kept.get_or_insert_with(|| disk.bytes());
+                        disk.break_with(Fault { deed: None, after: 0, sticky: true, kind: io::ErrorKind::Other });
+                    }
+                    Deed::Divert => {
+                        guard.divert().unwrap();
+                        kept.get_or_insert_with(|| disk.bytes());
+                    }
+                }
+                prop_assert_eq!(end.len().unwrap(), model.len() as u64);
+                let mut read = vec![0; model.len()];
+                end.read(0, &mut read).unwrap();
+                prop_assert!(read == model);
+                if let Some(kept) = &kept {
+                    prop_assert!(*kept == disk.bytes());
+                }
+            }
+            prop_assert!(end.read(model.len() as u64, &mut [0]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_failure_is_remembered_and_a_dry_run_is_none() {
+        let disk = Disk::holding(vec![0; 5_000]);
+        let full = Fault { deed: None, after: 1, sticky: false, kind: io::ErrorKind::StorageFull };
+        disk.break_with(full);
+        let guard = Guard::new(disk.medium(), false).unwrap();
+        let end = Guarded(Arc::clone(&guard));
+        end.write(0, b"one").unwrap();
+        assert_eq!(guard.failure(), None);
+        end.write(0, b"two").unwrap();
+        assert!(guard.failure().unwrap().full);
+        assert_eq!(disk.bytes()[..3], *b"one");
+        let dry = Guard::new(disk.medium(), true).unwrap();
+        Guarded(Arc::clone(&dry)).write(0, b"six").unwrap();
+        assert_eq!((dry.failure(), &disk.bytes()[..3]), (None, b"one".as_slice()));
+    }
+}

@@ -1,11 +1,7 @@
-use core::ops::{Bound, ControlFlow};
 use std::sync::{Barrier, Mutex};
 
 use super::*;
-use crate::records::{
-    meta::{AuditHead, Setup},
-    view::Direction,
-};
+use crate::records::meta::{AuditHead, Setup};
 
 #[test]
 fn a_new_store_has_every_table_and_the_singletons() {

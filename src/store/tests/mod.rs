@@ -1,8 +1,11 @@
 //! What the store promises, tested on memory, on files, and on media that fail.
 
 mod basics;
+mod faults;
 mod files;
+pub(super) mod media;
 
+use core::ops::{Bound, ControlFlow};
 use std::{
     path::Path,
     sync::{
@@ -13,7 +16,7 @@ use std::{
 
 use super::*;
 use crate::{
-    records::{Fault, TableId, View},
+    records::{Fault, TableId, View, view::Direction},
     token::{Key, keyring::KeyId},
 };
 
@@ -70,4 +73,20 @@ pub(super) fn expect(store: &Store, key: &str, value: Option<&str>) {
 
 pub(super) fn advance(time: &AtomicU64, millis: u64) {
     time.store(millis, Ordering::Release);
+}
+
+/// Every row of every table.
+pub(super) type Dump = Vec<(TableId, Vec<u8>, Vec<u8>)>;
+
+pub(super) fn dump(view: &dyn View) -> Dump {
+    let mut rows = Vec::new();
+    for table in TableId::ALL {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        view.scan(table, all, Direction::Forwards, &mut |key, value| {
+            rows.push((table, key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    }
+    rows
 }

@@ -1,0 +1,329 @@
+use std::{collections::BTreeSet, io::ErrorKind, time::Duration};
+
+use super::{
+    media::{Deed, Dice, Disk, Event, Fault, after_power_loss},
+    *,
+};
+use crate::store::{judge::judge, redb::Medium, site::Site};
+
+/// Longer than anything here takes; whoever waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Every read goes to the medium: nothing is kept.
+fn options() -> Options {
+    Options { cache_bytes: 0, ..Options::default() }
+}
+
+fn new_on(disk: &Disk) -> Store {
+    let site = Site::new_on(disk.medium(), &options(), &founding()).unwrap();
+    Store::start(site, &options(), founding().id, founding().keys()).unwrap()
+}
+
+/// Opens what lies on a medium as a start does: judged first, without a change.
+fn open_on(medium: Medium) -> Result<Store, OpenError> {
+    let site = Site::on(medium, &options());
+    let (id, keys) = judge(&site, &options(), &keyring("k1"))?;
+    Store::start(site, &options(), id, keys)
+}
+
+/// Two rows that are only ever written together.
+fn put_pair(store: &Store, key: &str) -> Result<(), WriteError> {
+    let key = key.to_owned();
+    let done = store.write_blocking(move |txn| {
+        txn.hint(TableId::Projects, format!("{key}/left").into_bytes(), vec![b'l'; 700]);
+        txn.hint(TableId::Sealed, format!("{key}/right").into_bytes(), vec![b'r'; 300]);
+        Ok::<(), ()>(())
+    })?;
+    assert_eq!(done, Ok(()));
+    Ok(())
+}
+
+/// Whether the pair is there: wholly or not at all.
+#[track_caller]
+fn has_pair(view: &dyn View, key: &str) -> bool {
+    let left = view.bytes(TableId::Projects, format!("{key}/left").as_bytes()).unwrap();
+    let right = view.bytes(TableId::Sealed, format!("{key}/right").as_bytes()).unwrap();
+    assert_eq!(left.is_some(), right.is_some(), "half of {key}");
+    assert!(
+        left.is_none_or(|left| left == vec![b'l'; 700]) && right.is_none_or(|right| right == vec![b'r'; 300])
+    );
+    right_number_of_tables(view)
+        && view.bytes(TableId::Projects, format!("{key}/left").as_bytes()).unwrap().is_some()
+}
+
+fn right_number_of_tables(view: &dyn View) -> bool {
+    TableId::ALL.iter().all(|table| view.bytes(*table, b"nothing").is_ok())
+}
+
+fn full_disk() -> Fault {
+    Fault { deed: None, after: 0, sticky: true, kind: ErrorKind::StorageFull }
+}
+
+#[test]
+fn a_full_disk_refuses_changes_reading_goes_on_and_service_comes_back_by_itself() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    for number in 0..50 {
+        put_pair(&store, &format!("before{number}")).unwrap();
+    }
+    disk.break_with(full_disk());
+    assert_eq!(put_pair(&store, "during"), Err(WriteError::Full));
+    assert!(matches!(store.health(), Health::Full(_)));
+    assert_eq!(put_pair(&store, "during2"), Err(WriteError::Full));
+    for number in 0..50 {
+        assert!(has_pair(&*store.view(), &format!("before{number}")));
+    }
+    disk.mend();
+    assert!(store.wait_until_well(PATIENCE));
+    assert!(!has_pair(&*store.view(), "during"), "its first write failed: nothing can have come of it");
+    put_pair(&store, "after").unwrap();
+    assert!(store.stats().reopened > 0);
+    store.close().unwrap();
+    let store = open_on(Disk::holding(disk.bytes()).medium()).unwrap();
+    assert!(has_pair(&*store.view(), "before0") && has_pair(&*store.view(), "after"));
+}
+
+#[test]
+fn other_failures_are_told_apart_from_a_full_disk() {
+    for (kind, expected) in [
+        (ErrorKind::StorageFull, WriteError::Full),
+        (ErrorKind::QuotaExceeded, WriteError::Full),
+        (ErrorKind::FileTooLarge, WriteError::Full),
+        (ErrorKind::Other, WriteError::Unavailable),
+        (ErrorKind::ReadOnlyFilesystem, WriteError::Unavailable),
+    ] {
+        let disk = Disk::default();
+        let store = new_on(&disk);
+        disk.break_with(Fault { kind, ..full_disk() });
+        assert_eq!(put_pair(&store, "a"), Err(expected), "{kind}");
+    }
+}
+
+#[test]
+fn a_store_opens_for_reading_on_a_full_disk_and_writes_when_there_is_space() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    put_pair(&store, "a").unwrap();
+    store.close().unwrap();
+    disk.break_with(full_disk());
+    let store = open_on(disk.medium()).unwrap();
+    assert!(has_pair(&*store.view(), "a"));
+    assert_eq!(put_pair(&store, "b"), Err(WriteError::Full));
+    disk.mend();
+    assert!(store.wait_until_well(PATIENCE));
+    put_pair(&store, "b").unwrap();
+}
+
+#[test]
+fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    // More than the one page that an open table keeps at hand.
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        put_pair(&store, key).unwrap();
+    }
+    let stale = store.view();
+    disk.break_with(Fault { deed: Some(Deed::Read), after: 0, sticky: false, kind: ErrorKind::Other });
+    assert_eq!(get(&*stale, "a/left"), Err(crate::records::Fault::Unreadable));
+    assert!(disk.struck());
+    while store.stats().reopened == 0 {
+        std::thread::yield_now();
+    }
+    assert!(store.wait_until_well(PATIENCE));
+    assert!(has_pair(&*store.view(), "a"));
+    put_pair(&store, "k").unwrap();
+    // What was taken before the reopening tells nothing wrong, and takes nobody down again.
+    let _ = stale.bytes(TableId::Projects, b"a/left");
+    assert_eq!((store.health(), store.stats().reopened), (Health::Well, 1));
+}
+
+#[test]
+fn hooks_are_told_to_forget_everything_when_the_store_was_opened_again() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    let forgot = Arc::new(AtomicU64::new(0));
+    let heard = Arc::clone(&forgot);
+    store.on_commit(move |generation, written| {
+        if !written.each(|_, _| ()) {
+            heard.store(generation, Ordering::Release);
+        }
+    });
+    put_pair(&store, "a").unwrap();
+    assert_eq!(forgot.load(Ordering::Acquire), 0);
+    disk.break_with(Fault { sticky: false, ..full_disk() });
+    assert_eq!(put_pair(&store, "b"), Err(WriteError::Full));
+    assert!(store.wait_until_well(PATIENCE));
+    assert_eq!(forgot.load(Ordering::Acquire), store.view().generation());
+}
+
+/// Runs the same few changes with one deed failing; true if it struck.
+#[track_caller]
+fn sweep(fault: Fault) -> bool {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    put_pair(&store, "first").unwrap();
+    disk.break_with(fault);
+    let mut acknowledged = vec!["first"];
+    for key in ["a", "b", "c"] {
+        match put_pair(&store, key) {
+            Ok(()) => acknowledged.push(key),
+            Err(error) => {
+                assert_eq!(error, WriteError::Unavailable);
+                if !fault.sticky {
+                    assert!(store.wait_until_well(PATIENCE));
+                }
+            }
+        }
+        for key in &acknowledged {
+            assert!(has_pair(&*store.view(), key), "{key} with {fault:?}");
+        }
+    }
+    let struck = disk.struck();
+    disk.mend();
+    let _ = store.close();
+    let store = open_on(Disk::holding(disk.bytes()).medium()).unwrap();
+    for key in acknowledged {
+        assert!(has_pair(&*store.view(), key), "{key} after a restart, with {fault:?}");
+    }
+    for key in ["a", "b", "c"] {
+        has_pair(&*store.view(), key);
+    }
+    put_pair(&store, "last").unwrap();
+    struck
+}
+
+#[test]
+fn whichever_deed_fails_once_or_for_good_nothing_acknowledged_is_lost_and_nothing_is_half_done() {
+    for deed in [Deed::Write, Deed::Sync, Deed::SetLen] {
+        for sticky in [false, true] {
+            let struck = (0..64)
+                .take_while(|after| {
+                    sweep(Fault { deed: Some(deed), after: *after, sticky, kind: ErrorKind::Other })
+                })
+                .count();
+            let least = if deed == Deed::SetLen { 0 } else { 6 };
+            assert!(struck >= least, "{deed:?} was reached {struck} times");
+        }
+    }
+}
+
+/// A store that was made on `disk`, and then written to with everything recorded.
+fn recorded(disk: &Disk, changes: usize) -> Vec<u8> {
+    new_on(disk).close().unwrap();
+    let start = disk.bytes();
+    disk.record();
+    let store = open_on(disk.medium()).unwrap();
+    for number in 0..changes {
+        put_pair(&store, &number.to_string()).unwrap();
+        disk.acknowledge(&number.to_string());
+    }
+    store.close().unwrap();
+    start
+}
+
+#[track_caller]
+fn check_image(image: Vec<u8>, events: &[Event], changes: usize) -> Disk {
+    let disk = Disk::holding(image);
+    disk.record();
+    let store = open_on(disk.medium()).unwrap();
+    let acknowledged: BTreeSet<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Acknowledged(key) => Some(key.as_str()),
+            Event::Write(..) | Event::SetLen(_) | Event::Sync => None,
+        })
+        .collect();
+    let view = store.view();
+    for number in 0..changes {
+        let there = has_pair(&*view, &number.to_string());
+        assert!(there || !acknowledged.contains(number.to_string().as_str()), "{number} is lost");
+        assert!(!there || number <= acknowledged.len(), "{number} was never asked for");
+    }
+    put_pair(&store, "next").unwrap();
+    disk
+}
+
+#[test]
+fn an_acknowledged_change_survives_a_power_cut_at_any_moment() {
+    let (disk, changes) = (Disk::default(), 12);
+    let start = recorded(&disk, changes);
+    let events = disk.events();
+    for cut in 0..=events.len() {
+        let mut dice = Dice::new(cut as u64 + 1);
+        let image = after_power_loss(&start, &events[..cut], &mut dice);
+        let again = check_image(image.clone(), &events[..cut], changes);
+        // And once more while it recovers.
+        let recovering = again.events();
+        let second = dice.below(recovering.len() + 1);
+        let image = after_power_loss(&image, &recovering[..second], &mut dice);
+        check_image(image, &events[..cut], changes);
+    }
+}
+
+/// A closed store, and what it holds.
+fn closed() -> (Vec<u8>, Dump) {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    for number in 0..40 {
+        put_pair(&store, &number.to_string()).unwrap();
+    }
+    let rows = dump(&*store.view());
+    store.close().unwrap();
+    (disk.bytes(), rows)
+}
+
+/// Opens a file that was changed: either it is refused, and not written to, or nothing is different.
+fn check_changed(bytes: &[u8], rows: &Dump, what: &str) -> bool {
+    let disk = Disk::holding(bytes.to_vec());
+    let whole = judge(&Site::on(disk.medium(), &options()), &options(), &keyring("k1")).is_ok();
+    assert_eq!(disk.bytes(), bytes, "{what}: written to");
+    if whole {
+        let store = open_on(disk.medium()).unwrap();
+        assert!(dump(&*store.view()) == *rows, "{what}: another answer");
+    }
+    whole
+}
+
+#[test]
+fn a_bit_that_was_flipped_anywhere_is_refused_or_changes_nothing() {
+    let (bytes, rows) = closed();
+    assert!(check_changed(&bytes, &rows, "unchanged"));
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let mut dice = Dice::new(7);
+    let mut refused = 0;
+    for _ in 0..300 {
+        let (at, bit) = (used[dice.below(used.len())], dice.below(8));
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << bit;
+        refused += usize::from(!check_changed(&changed, &rows, &format!("bit {bit} of byte {at}")));
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+#[test]
+fn a_file_cut_short_blanked_or_shuffled_is_refused_or_changes_nothing() {
+    let (bytes, rows) = closed();
+    let pages = bytes.len() / 4096;
+    let mut dice = Dice::new(8);
+    for number in 0..60 {
+        let mut changed = bytes.clone();
+        let (one, other) = (dice.below(pages) * 4096, dice.below(pages) * 4096);
+        let what = match number % 3 {
+            0 => {
+                changed.truncate(one + dice.below(4096));
+                "cut short"
+            }
+            1 => {
+                changed[one..one + 4096].fill(0);
+                "blanked"
+            }
+            _ => {
+                let page = bytes[one..one + 4096].to_vec();
+                changed[other..other + 4096].copy_from_slice(&page);
+                "shuffled"
+            }
+        };
+        check_changed(&changed, &rows, &format!("{what} at {one}, {other}"));
+    }
+    assert!(!check_changed(&b"this is no store at all".repeat(999), &rows, "garbage"));
+}
