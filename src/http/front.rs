@@ -2,7 +2,8 @@
 //!
 //! What two readers could read differently is refused here, on the bytes as they came, so that neither
 //! the HTTP library nor a route has to be trusted to read it the same way as the proxy in front. It
-//! follows RFC 9112 and is stricter wherever that leaves a choice. Pure: bytes in, a judgement out.
+//! follows RFC 9112 and is stricter wherever that leaves a choice. Pure: bytes in, a judgement out. The
+//! server asks it about every request of every connection; nothing above the server has to.
 //!
 //! Paths stay as they were sent: routes match the raw path, so that `%2e`, `//` and `/../` lead nowhere
 //! instead of somewhere else.
