@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     config::services::Services,
-    records::{Fault, Time, Txn, View},
+    records::{self, Fault, Time, Txn, View},
     rules::{
         Refusal, Terms,
         access::{self, Authorized, Caller, Right},
@@ -20,10 +20,12 @@ use crate::{
     },
     settings::Settings,
     store::{LastUsed, ReadView, Store, WriteError},
-    token::Keyring,
+    token::{Keyring, TokenId},
 };
 
 pub mod callers;
+pub mod enrollment;
+pub mod hosts;
 pub mod housekeeping;
 pub mod passwords;
 pub mod setup;
@@ -84,14 +86,14 @@ pub struct App {
     store: Store,
     snapshot: RwLock<Arc<Snapshot>>,
     passwords: passwords::Passwords,
-    last_used: LastUsed,
+    last_used: Arc<LastUsed>,
 }
 
 impl App {
     /// A daemon over an open store.
     pub fn new(store: Store, snapshot: Snapshot) -> Self {
         let passwords = passwords::Passwords::new(&snapshot.settings.limits);
-        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords, last_used: LastUsed::default() }
+        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords, last_used: Arc::default() }
     }
 
     /// The store.
@@ -122,6 +124,11 @@ impl App {
     /// Reads: runs a rule over the store as of the last commit.
     pub fn look<T>(&self, rule: impl FnOnce(&dyn View, Time) -> Result<T, Refusal>) -> Result<T, Failure> {
         Ok(rule(&*self.view(), self.now())?)
+    }
+
+    /// The last use of `token` that is noted in memory and may not have reached the store.
+    pub(crate) fn noted(&self, token: TokenId) -> Option<records::token::LastUsed> {
+        noted(&self.last_used, token)
     }
 
     /// Changes: runs a rule at its turn in the writer and answers once it is on disk. Whoever was revoked,
@@ -171,4 +178,9 @@ pub fn fresh() -> Result<Fresh, Failure> {
 /// Where a use is noted from: the address as last use keeps it.
 pub(crate) fn noted_address(ip: Option<IpAddr>) -> Option<IpAddr> {
     ip.map(|ip| ip.to_canonical())
+}
+
+/// The last use of `token` that is noted in memory and may not have reached the store.
+pub(crate) fn noted(notes: &LastUsed, token: TokenId) -> Option<records::token::LastUsed> {
+    notes.of(token).map(|noted| records::token::LastUsed { token, at: noted.at, ip: noted.ip })
 }

@@ -65,13 +65,7 @@ pub struct Change {
 }
 
 /// Changes a host's record.
-pub fn update(
-    txn: &mut Txn<'_>,
-    by: &By,
-    id: HostId,
-    change: &Change,
-    noted: Noted<'_>,
-) -> Result<Seen, Refusal> {
+pub fn update(txn: &mut Txn<'_>, by: &By, id: HostId, change: &Change) -> Result<Host, Refusal> {
     let before = existing(txn, id)?;
     let mut host = before.clone();
     let mut params = Params::none();
@@ -88,7 +82,7 @@ pub fn update(
         txn.entry(by, Action::HostUpdate, id, params.with("hostname", host.hostname.clone()))?;
         txn.put(host.clone())?;
     }
-    Ok(seen(txn, host, noted)?)
+    Ok(host)
 }
 
 /// Deletes a host: its agent tokens and its credentials go with it, and its name is free.
@@ -169,7 +163,8 @@ fn existing(view: &dyn View, id: HostId) -> Result<Host, Refusal> {
     Host::by_id(view, id)?.ok_or(Refusal::NotFound)
 }
 
-fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault> {
+/// A host with what is shown beside its record.
+pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault> {
     let mut last_used_at = None;
     for token in agents(view, host.id)? {
         let used = [noted(token.id), LastUsed::of(view, token.id)?];

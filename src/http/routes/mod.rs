@@ -5,8 +5,10 @@
 
 use super::router::Route;
 
+pub mod enrollments;
+pub mod hosts;
 pub mod setup;
 pub mod shown;
 
 /// Every route of the daemon.
-pub const ALL: &[&[Route]] = &[setup::ROUTES];
+pub const ALL: &[&[Route]] = &[setup::ROUTES, enrollments::ROUTES, hosts::ROUTES];

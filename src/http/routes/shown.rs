@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{http::time::rfc3339, records::user::User, rules::tokens::Minted};
+use crate::{http::time::rfc3339, records::{token::Token, user::User}, rules::tokens::Minted};
 
 /// A user as the API shows it. Never the password, in any form.
 #[derive(Debug, Serialize)]
@@ -54,6 +54,11 @@ impl SessionShown {
             user: user.map(UserShown::of),
         }
     }
+}
+
+/// What lists show of a token: its tag, and the first random characters of its id.
+pub fn prefix(token: &Token) -> String {
+    format!("{}_{}", token.kind.tag(), token.id.shown())
 }
 
 /// A secret on its way out, to be shown once. Serialises to its text; shows nothing otherwise.

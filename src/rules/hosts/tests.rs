@@ -96,19 +96,18 @@ fn a_change_that_changes_nothing_writes_nothing() {
     let host = enrolled(&mut house, "one").host;
     let entries = |house: &House| house.shelf.audit().len();
     let before = entries(&house);
-    let change = |house: &mut House, change: Change| {
-        house.change(|txn, _| update(txn, &nobody(), host, &change, UNUSED))
-    };
+    let change =
+        |house: &mut House, change: Change| house.change(|txn, _| update(txn, &nobody(), host, &change));
     change(&mut house, Change::default()).unwrap();
     change(&mut house, Change { tags: Some(Vec::new()), facts: Some(None) }).unwrap();
     assert_eq!(entries(&house), before);
     house.seconds += 7;
     let both = Change { tags: Some(vec!["a".to_owned()]), facts: Some(Some(map(&json!({"cpu": 2})))) };
-    let seen = change(&mut house, both).unwrap();
-    assert_eq!(seen.host.updated_at, Time::from_unix(NOW + 7));
-    assert_eq!((seen.host.tags, seen.host.facts.as_deref()), (vec!["a".to_owned()], Some(r#"{"cpu":2}"#)));
-    let seen = change(&mut house, Change { facts: Some(None), ..Change::default() }).unwrap();
-    assert_eq!((seen.host.tags.len(), seen.host.facts), (1, None));
+    let host = change(&mut house, both).unwrap();
+    assert_eq!(host.updated_at, Time::from_unix(NOW + 7));
+    assert_eq!((host.tags, host.facts.as_deref()), (vec!["a".to_owned()], Some(r#"{"cpu":2}"#)));
+    let host = change(&mut house, Change { facts: Some(None), ..Change::default() }).unwrap();
+    assert_eq!((host.tags.len(), host.facts), (1, None));
     assert_eq!(entries(&house), before + 2);
     let bad = Change { tags: Some(vec![String::new()]), ..Change::default() };
     assert!(matches!(change(&mut house, bad).unwrap_err(), Refusal::Invalid { field: "tags", .. }));
