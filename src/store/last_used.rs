@@ -1,8 +1,9 @@
 //! When and from where tokens were last used, as far as it has not reached the disk.
 //!
-//! Verification notes a use here and goes on; it never waits for the disk. A flush takes the notes out in
-//! portions, and puts back those that could not be written. Whoever asks for a token's last use asks here
-//! first and the store second.
+//! Verification notes a use here and goes on; it never waits for the disk. A flush writes the notes in
+//! portions, and each stays here until it is on the disk: a session that is in use must not look idle for
+//! the moment of a flush, and a flush that fails loses nothing. Whoever asks for a token's last use asks
+//! here first and the store second.
 
 use core::net::IpAddr;
 use std::{
@@ -17,6 +18,9 @@ const SHARDS: usize = 64;
 /// Notes that one lock holds at the most; beyond it a use of yet another token is not noted until the next
 /// flush. About 200 MB in all, which only millions of tokens used within half a minute reach.
 const NOTES_MAX: usize = 50_000;
+
+/// The most tokens that one operation of a flush writes.
+pub const FLUSH_IDS_MAX: usize = 1_000;
 
 /// A use that was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,24 +64,26 @@ impl LastUsed {
         self.shard(token).get(&token).copied()
     }
 
-    /// Takes out at most `most` notes, to be written.
-    pub fn take(&self, most: usize) -> Vec<(TokenId, Noted)> {
-        let mut taken = Vec::new();
+    /// All that waits, in portions that one operation each can write. It stays here until
+    /// [`LastUsed::written`].
+    pub fn waiting(&self) -> Vec<Vec<(TokenId, Noted)>> {
+        let mut all = Vec::new();
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = most.saturating_sub(taken.len());
-            let chosen: Vec<TokenId> = shard.keys().take(left).copied().collect();
-            for token in chosen {
-                taken.extend(shard.remove_entry(&token));
-            }
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.iter().map(|(token, noted)| (*token, *noted)));
         }
-        taken
+        // Neighbours in the store are written together.
+        all.sort_unstable_by_key(|(token, _)| *token);
+        all.chunks(FLUSH_IDS_MAX).map(<[_]>::to_vec).collect()
     }
 
-    /// Puts back notes that could not be written, under whatever was noted since.
-    pub fn put_back(&self, notes: impl IntoIterator<Item = (TokenId, Noted)>) {
-        for (token, noted) in notes {
-            self.shard(token).entry(token).or_insert(noted);
+    /// These have reached the disk. What was noted in the meantime goes on waiting.
+    pub fn written(&self, portion: &[(TokenId, Noted)]) {
+        for (token, written) in portion {
+            let mut shard = self.shard(*token);
+            if shard.get(token) == Some(written) {
+                shard.remove(token);
+            }
         }
     }
 
@@ -100,37 +106,51 @@ impl LastUsed {
 mod tests {
     use super::*;
 
-    fn token(n: u8) -> TokenId {
-        TokenId::from_parts(1, [n; 10])
+    fn token(n: u16) -> TokenId {
+        let mut random = [0; 10];
+        random[8..].copy_from_slice(&n.to_be_bytes());
+        TokenId::from_parts(1, random)
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_unix(seconds)
     }
 
     #[test]
-    fn a_note_is_found_until_it_is_taken_and_again_when_it_was_put_back() {
+    fn a_note_is_found_until_it_is_written_and_no_longer() {
         let notes = LastUsed::default();
-        notes.note(token(1), Time::from_unix(5), None);
-        assert_eq!(notes.of(token(1)).unwrap().at, Time::from_unix(5));
-        let taken = notes.take(10);
-        assert_eq!(taken.len(), 1);
         assert_eq!(notes.of(token(1)), None);
-        notes.note(token(1), Time::from_unix(9), None);
-        notes.put_back(taken);
-        assert_eq!(notes.of(token(1)).unwrap().at, Time::from_unix(9), "what was noted since stays");
+        notes.note(token(1), at(5), None);
+        let portions = notes.waiting();
+        assert_eq!(notes.of(token(1)).unwrap().at, at(5), "while it is being written");
+        notes.written(&portions[0]);
+        assert_eq!((notes.of(token(1)), notes.backlog()), (None, 0));
+    }
+
+    #[test]
+    fn what_was_noted_during_a_flush_waits_for_the_next() {
+        let notes = LastUsed::default();
+        notes.note(token(1), at(5), None);
+        let portions = notes.waiting();
+        notes.note(token(1), at(9), None);
+        notes.written(&portions[0]);
+        assert_eq!(notes.of(token(1)).unwrap().at, at(9));
     }
 
     #[test]
     fn no_note_moves_back_in_time() {
         let notes = LastUsed::default();
-        notes.note(token(1), Time::from_unix(5), None);
-        notes.note(token(1), Time::from_unix(4), None);
-        assert_eq!(notes.of(token(1)).unwrap().at, Time::from_unix(5));
+        notes.note(token(1), at(5), None);
+        notes.note(token(1), at(4), None);
+        assert_eq!(notes.of(token(1)).unwrap().at, at(5));
     }
 
     #[test]
-    fn notes_are_taken_in_portions() {
+    fn a_portion_holds_as_many_as_may_and_not_one_more() {
         let notes = LastUsed::default();
-        (0..10).for_each(|n| notes.note(token(n), Time::from_unix(1), None));
-        assert_eq!(notes.take(4).len(), 4);
-        assert_eq!(notes.backlog(), 6);
-        assert_eq!(notes.take(100).len(), 6);
+        (0..1_000).for_each(|n| notes.note(token(n), at(1), None));
+        assert_eq!(notes.waiting().iter().map(Vec::len).collect::<Vec<_>>(), [1_000]);
+        notes.note(token(1_000), at(1), None);
+        assert_eq!(notes.waiting().iter().map(Vec::len).collect::<Vec<_>>(), [1_000, 1]);
     }
 }

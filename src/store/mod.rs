@@ -60,7 +60,7 @@ pub use self::{
     error::{OpenError, WriteError},
     founding::{Founding, FreshStore},
     heal::Health,
-    last_used::{LastUsed, Noted},
+    last_used::{FLUSH_IDS_MAX, LastUsed, Noted},
     own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
     place::{MARKER_FILE, Presence, STORE_FILE, presence},
     stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},
