@@ -80,7 +80,7 @@ impl By {
 macro_rules! actions {
     ($($variant:ident $name:literal $meaning:literal,)*) => {
         /// What was done. The names are stable: programs filter by them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Action { $(#[doc = $meaning] $variant,)* }
 
         impl Action {

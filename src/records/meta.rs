@@ -120,11 +120,13 @@ impl Record for AuditHead {
     }
 }
 
-/// Until when the purge stands still, because the clock jumped by more than a day.
+/// Until when the purge stands still, because the clock jumped by more than a day; and when it last ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeHold {
     /// The purge removes nothing before this time.
     pub until: Time,
+    /// When the purge last looked at the clock, to the hour.
+    pub seen: Time,
 }
 
 impl PurgeHold {

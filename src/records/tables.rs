@@ -109,6 +109,18 @@ pub fn page<T>(
     page: &Page,
     choose: &mut Choose<'_, T>,
 ) -> Result<Listed<T>, Fault> {
+    page_within(view, table, prefix, page, ROWS_READ_MAX, choose)
+}
+
+/// The same, reading at most `rows_max` rows.
+pub fn page_within<T>(
+    view: &dyn View,
+    table: TableId,
+    prefix: &[u8],
+    page: &Page,
+    rows_max: usize,
+    choose: &mut dyn FnMut(&[u8], &[u8]) -> Result<Option<T>, Fault>,
+) -> Result<Listed<T>, Fault> {
     let (low, mut high) = prefix_range(prefix);
     if let Some(after) = &page.after {
         if !after.starts_with(prefix) {
@@ -122,7 +134,7 @@ pub fn page<T>(
     let mut more = false;
     let range: KeyRange<'_> = (as_slice(&low), as_slice(&high));
     view.scan(table, range, Direction::Backwards, &mut |key, value| {
-        if items.len() == page.limit || read == ROWS_READ_MAX {
+        if items.len() == page.limit || read == rows_max {
             more = true;
             return Ok(ControlFlow::Break(()));
         }

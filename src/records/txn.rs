@@ -133,6 +133,11 @@ impl<'v> Txn<'v> {
         self.write(R::TABLE, R::VERSION, record.key(), record)
     }
 
+    /// Whether there is anything at `key`.
+    pub fn holds(&self, table: TableId, key: &[u8]) -> Result<bool, Fault> {
+        Ok(self.bytes(table, key)?.is_some())
+    }
+
     /// Removes a record that decides nothing by itself.
     pub fn forget(&mut self, table: TableId, key: &[u8]) {
         self.set(table, key.to_vec(), None);

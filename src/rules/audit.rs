@@ -1,10 +1,14 @@
-//! Reading the audit log: pages with filters, and whether its chain holds.
+//! The audit log: pages with filters, whether its chain holds, and what retention cuts.
 
 use core::ops::ControlFlow;
 
-use super::Refusal;
-use crate::records::{
-    Fault, Listed, Page, Record, TableId, Time, View, audit::Entry, meta::AuditHead, tables,
+use super::{Refusal, Terms, purge};
+use crate::{
+    records::{
+        Action, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View, audit::Entry,
+        meta::AuditHead, tables,
+    },
+    settings::Retention,
 };
 
 /// Which entries are wanted; what is absent filters nothing.
@@ -41,6 +45,38 @@ pub fn list(view: &dyn View, filter: &Filter, page: &Page) -> Result<Listed<Entr
         Ok(filter.takes(&entry).then_some(entry))
     })?;
     Ok(listed)
+}
+
+/// Entries that retention removes in one operation of the writer.
+pub const CUT_ROWS_MAX: usize = 500;
+
+/// Removes the oldest entries that are older than retention keeps them, and puts a checkpoint in their
+/// place, to which the oldest one left is chained. How many they were. Holds with the purge.
+pub fn cut(txn: &mut Txn<'_>, terms: Terms<'_>) -> Result<u64, Refusal> {
+    let Retention::Seconds(kept) = terms.settings.audit.retention else { return Ok(0) };
+    if !purge::may_run(txn)? {
+        return Ok(0);
+    }
+    let limit = txn.now().minus(kept);
+    let mut old = Vec::new();
+    tables::each(txn, TableId::Audit, &[], &mut |key, stored| {
+        let entry = Entry::believe(txn, key, stored)?;
+        if entry.at >= limit || old.len() == CUT_ROWS_MAX {
+            return Ok(ControlFlow::Break(()));
+        }
+        old.push((entry.seq, entry.hash));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let Some((cut_seq, cut_hash)) = old.last().copied() else { return Ok(0) };
+    let head = AuditHead::of(txn)?;
+    txn.note(&AuditHead { cut_seq, cut_hash, ..head })?;
+    for (seq, _) in &old {
+        txn.forget(TableId::Audit, &seq.to_be_bytes());
+    }
+    let count = u64::try_from(old.len()).unwrap_or(u64::MAX);
+    let params = Params::none().with("removed", count).with("through", cut_seq);
+    txn.entry(&By::system(), Action::AuditCut, "audit", params)?;
+    Ok(count)
 }
 
 /// What is wrong with a log.
