@@ -7,7 +7,7 @@ use super::{App, Failure, Snapshot};
 use crate::{
     records::Time,
     rules::{
-        Denied, Refusal,
+        Denied, Reason, Refusal,
         access::{Caller, Who},
         verify::{self, Asking, Good, Presented},
     },
@@ -76,6 +76,10 @@ impl App {
             ip = from.map(tracing::field::display),
             "credential refused"
         );
+        if denied.reason == Reason::Expired {
+            // Whoever was told so must not find it alive again, whatever becomes of the clock.
+            self.store.keep_time(self.now());
+        }
         denied.into()
     }
 }

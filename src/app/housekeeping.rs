@@ -2,11 +2,97 @@
 //!
 //! Each of these is a method that the daemon's timers call; none of them holds anybody up.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use super::{App, Failure};
+use crate::{
+    records::token::LastUsed,
+    rules::{audit, last_use, purge},
+};
+
+/// How long the purge rests after it went through all tokens.
+const PURGE_REST: Duration = Duration::from_secs(60 * 60);
+
+/// Where the purge is on its way through all tokens.
+#[derive(Debug, Default)]
+pub struct Purge(Mutex<Walk>);
+
+#[derive(Debug, Default)]
+struct Walk {
+    /// The key of the last row that was looked at; none at the beginning of a walk.
+    after: Option<Vec<u8>>,
+    /// When the next walk begins.
+    rests_until: Option<Instant>,
+}
 
 impl App {
-    /// Brings to the disk what is only in memory. Called at intervals, and at a clean stop.
+    /// Brings to the disk what is only in memory: last uses, refusals, the highest time. Called at
+    /// intervals of less than a minute, and at a clean stop.
     pub async fn flush(&self) -> Result<(), Failure> {
+        let refusals = self.flush_refusals().await;
+        let uses = self.flush_last_use().await;
+        self.store.keep_time(self.now());
+        refusals.and(uses)
+    }
+
+    /// Brings last uses to the disk. What could not be written stays noted.
+    pub async fn flush_last_use(&self) -> Result<(), Failure> {
+        for portion in self.last_used.waiting() {
+            let uses: Vec<LastUsed> = portion
+                .iter()
+                .map(|(token, noted)| LastUsed { token: *token, at: noted.at, ip: noted.ip })
+                .collect();
+            self.change_own(move |txn, _| last_use::write(txn, &uses)).await?;
+            self.last_used.written(&portion);
+        }
         Ok(())
+    }
+
+    /// One step of the purge: cuts some of the audit log that retention does not keep, looks at some rows
+    /// of tokens and removes those that are long dead. To be called every few seconds; it rests between two
+    /// walks through all tokens. How many it removed.
+    pub async fn purge_step(&self) -> Result<u64, Failure> {
+        let snapshot = self.snapshot();
+        if self.look(|view, now| audit::is_cut_due(view, &snapshot.settings, now))? {
+            self.change_own(|txn, terms| audit::cut(txn, terms)).await?;
+        }
+        let Some(after) = self.purge.begin_step() else { return Ok(0) };
+        if after.is_none() {
+            self.change_own(|txn, _| purge::may_run(txn)).await?;
+        }
+        let listed = self.look(|view, now| purge::candidates(view, &snapshot.settings, now, after))?;
+        let ids = listed.items;
+        let removed = if ids.is_empty() {
+            0
+        } else {
+            self.change_own(move |txn, terms| purge::remove(txn, terms, &ids)).await?
+        };
+        self.purge.end_step(listed.next);
+        Ok(removed)
+    }
+}
+
+impl Purge {
+    /// Where the next step goes on; none while the purge rests.
+    #[expect(clippy::option_option, reason = "resting, at the beginning, or after a row")]
+    fn begin_step(&self) -> Option<Option<Vec<u8>>> {
+        let mut walk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if walk.rests_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        walk.rests_until = None;
+        Some(walk.after.clone())
+    }
+
+    /// The step is done, and the next goes on after `next`, or a rest begins.
+    fn end_step(&self, next: Option<Vec<u8>>) {
+        let mut walk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none() {
+            walk.rests_until = Instant::now().checked_add(PURGE_REST);
+        }
+        walk.after = next;
     }
 }

@@ -23,12 +23,18 @@ use crate::{
     token::{Keyring, TokenId},
 };
 
+pub mod audit;
 pub mod callers;
 pub mod enrollment;
 pub mod hosts;
 pub mod housekeeping;
+pub mod logins;
 pub mod passwords;
+pub mod pats;
+pub mod refusals;
+pub mod sessions;
 pub mod setup;
+pub mod users;
 
 /// Settings, keys and secrets as one value. A reload makes a new one and swaps it in; a request looks at
 /// one snapshot from beginning to end.
@@ -87,13 +93,24 @@ pub struct App {
     snapshot: RwLock<Arc<Snapshot>>,
     passwords: passwords::Passwords,
     last_used: Arc<LastUsed>,
+    logins: logins::Logins,
+    refusals: refusals::Refusals,
+    purge: housekeeping::Purge,
 }
 
 impl App {
     /// A daemon over an open store.
     pub fn new(store: Store, snapshot: Snapshot) -> Self {
         let passwords = passwords::Passwords::new(&snapshot.settings.limits);
-        Self { store, snapshot: RwLock::new(Arc::new(snapshot)), passwords, last_used: Arc::default() }
+        Self {
+            store,
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            passwords,
+            last_used: Arc::default(),
+            logins: logins::Logins::default(),
+            refusals: refusals::Refusals::default(),
+            purge: housekeeping::Purge::default(),
+        }
     }
 
     /// The store.

@@ -4,12 +4,14 @@ use core::net::IpAddr;
 
 use super::{App, Failure, fresh, random};
 use crate::{
-    records::{By, meta::Setup, user::User},
+    records::{Action, By, meta::Setup, user::User},
     rules::{
-        Denied, Reason,
+        Conflict, Denied, Reason, Refusal,
         install::{self, FirstAdmin},
         limits,
+        refusals::Refused,
         tokens::Minted,
+        users,
     },
     token::{Secret, text},
 };
@@ -37,11 +39,13 @@ impl App {
     /// looked at again in the transaction that spends it.
     pub async fn set_up(&self, ip: Option<IpAddr>, request: SetupRequest) -> Result<(User, Minted), Failure> {
         let presented = text::parse(request.install_token.expose()).ok();
-        self.look(|view, _| install::accepts(view, presented.as_ref()))?;
+        self.look(|view, _| install::accepts(view, presented.as_ref()))
+            .inspect_err(|failure| self.note_refused_setup(failure, ip))?;
         let presented = presented.ok_or(Denied::of(Reason::Malformed))?;
         let email = limits::email("email", &request.email)?;
         let name = request.name.map(|name| limits::name("name", &name)).transpose()?;
         limits::password("password", request.password.expose())?;
+        users::refuse_reserved(&email)?;
         let admin = FirstAdmin {
             presented,
             email,
@@ -50,7 +54,18 @@ impl App {
             fresh_user: random()?,
             fresh_session: fresh()?,
         };
-        self.change_own(move |txn, terms| install::complete(txn, terms, ip, admin)).await
+        self.change_own(move |txn, terms| install::complete(txn, terms, ip, admin))
+            .await
+            .inspect_err(|failure| self.note_refused_setup(failure, ip))
+    }
+
+    fn note_refused_setup(&self, failure: &Failure, ip: Option<IpAddr>) {
+        let reason = match failure {
+            Failure::Refused(Refusal::Denied(denied)) => denied.reason.name(),
+            Failure::Refused(Refusal::Conflict(Conflict::SetupComplete)) => "setup_complete",
+            Failure::Refused(_) | Failure::Store(_) | Failure::Busy | Failure::Internal => return,
+        };
+        self.note_refusal(Refused::new(Action::SetupRefused, ip, reason));
     }
 
     /// Mints an install token; see [`install::mint`].

@@ -27,6 +27,9 @@ use crate::{
 
 /// How often notes are brought to the disk: well within the minute that is promised.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// How often refusals are brought to the audit log: well within the ten seconds that are promised. The
+/// purge goes on as often.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(4);
 /// The permissions of a socket for applications: whoever may reach its folder may ask.
 const PUBLIC_SOCKET_MODE: u32 = 0o666;
 /// The permissions of the admin socket where nothing else is configured: its owner alone.
@@ -92,12 +95,22 @@ async fn run(
 async fn attend(app: &Arc<App>, mut signals: mpsc::Receiver<Signal>) {
     let mut flush = interval(FLUSH_INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut upkeep = interval(UPKEEP_INTERVAL);
+    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             signal = signals.recv() => match signal {
                 Some(Signal::Reload(origin)) => tracing::info!(?origin, "asked to reload"),
                 Some(Signal::Stop) | None => return,
             },
+            _ = upkeep.tick() => {
+                if let Err(failure) = app.flush_refusals().await {
+                    tracing::warn!(%failure, "refusals could not be written to the audit log; they are kept");
+                }
+                if let Err(failure) = app.purge_step().await {
+                    tracing::warn!(%failure, "the purge could not go on; it will");
+                }
+            }
             _ = flush.tick() => {
                 if let Err(failure) = app.flush().await {
                     tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");

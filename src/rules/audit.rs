@@ -8,7 +8,7 @@ use crate::{
         Action, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View, audit::Entry,
         meta::AuditHead, tables,
     },
-    settings::Retention,
+    settings::{Retention, Settings},
 };
 
 /// Which entries are wanted; what is absent filters nothing.
@@ -48,25 +48,20 @@ pub fn list(view: &dyn View, filter: &Filter, page: &Page) -> Result<Listed<Entr
 }
 
 /// Entries that retention removes in one operation of the writer.
-pub const CUT_ROWS_MAX: usize = 500;
+pub const CUT_ROWS_MAX: usize = 1_000;
+
+/// Whether there is anything to [`cut`].
+pub fn is_cut_due(view: &dyn View, settings: &Settings, now: Time) -> Result<bool, Refusal> {
+    Ok(!too_old(view, settings, now, 1)?.is_empty())
+}
 
 /// Removes the oldest entries that are older than retention keeps them, and puts a checkpoint in their
 /// place, to which the oldest one left is chained. How many they were. Holds with the purge.
 pub fn cut(txn: &mut Txn<'_>, terms: Terms<'_>) -> Result<u64, Refusal> {
-    let Retention::Seconds(kept) = terms.settings.audit.retention else { return Ok(0) };
     if !purge::may_run(txn)? {
         return Ok(0);
     }
-    let limit = txn.now().minus(kept);
-    let mut old = Vec::new();
-    tables::each(txn, TableId::Audit, &[], &mut |key, stored| {
-        let entry = Entry::believe(txn, key, stored)?;
-        if entry.at >= limit || old.len() == CUT_ROWS_MAX {
-            return Ok(ControlFlow::Break(()));
-        }
-        old.push((entry.seq, entry.hash));
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let old = too_old(txn, terms.settings, txn.now(), CUT_ROWS_MAX)?;
     let Some((cut_seq, cut_hash)) = old.last().copied() else { return Ok(0) };
     let head = AuditHead::of(txn)?;
     txn.note(&AuditHead { cut_seq, cut_hash, ..head })?;
@@ -77,6 +72,27 @@ pub fn cut(txn: &mut Txn<'_>, terms: Terms<'_>) -> Result<u64, Refusal> {
     let params = Params::none().with("removed", count).with("through", cut_seq);
     txn.entry(&By::system(), Action::AuditCut, "audit", params)?;
     Ok(count)
+}
+
+/// Number and hash of the oldest entries that retention does not keep, at most `most` of them.
+fn too_old(
+    view: &dyn View,
+    settings: &Settings,
+    now: Time,
+    most: usize,
+) -> Result<Vec<(u64, [u8; 32])>, Fault> {
+    let Retention::Seconds(kept) = settings.audit.retention else { return Ok(Vec::new()) };
+    let limit = now.minus(kept);
+    let mut old = Vec::new();
+    tables::each(view, TableId::Audit, &[], &mut |key, stored| {
+        let entry = Entry::believe(view, key, stored)?;
+        if entry.at >= limit || old.len() == most {
+            return Ok(ControlFlow::Break(()));
+        }
+        old.push((entry.seq, entry.hash));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(old)
 }
 
 /// What is wrong with a log.
