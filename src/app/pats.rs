@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{App, Failure, fresh};
 use crate::{
-    records::{Listed, Page, token::LastUsed, user::User},
+    records::{Listed, Page},
     rules::{
         Refusal,
         access::Authorized,
-        inventory::{self, Condition, Filter, Found},
+        inventory::{self, Condition, Filter, Found, Owned},
         pats::{self, Change, Wish},
         tokens::{self, Minted, Row},
     },
@@ -73,13 +73,8 @@ impl App {
     }
 
     /// One page of all tokens.
-    pub fn all_tokens(&self, filter: &Filter, page: &Page) -> Result<Listed<Row>, Failure> {
+    pub fn all_tokens(&self, filter: &Filter, page: &Page) -> Result<Listed<Owned>, Failure> {
         self.look(|view, now| inventory::list_all(view, filter, now, &|id| self.noted(id), page))
-    }
-
-    /// The e-mail of a token's owner, where that is a user.
-    pub fn email_of(&self, user: UserId) -> Result<Option<String>, Failure> {
-        self.look(|view, _| Ok(User::by_id(view, user)?.map(|user| user.email)))
     }
 
     /// Revokes a token of whatever kind.
@@ -88,7 +83,7 @@ impl App {
     }
 
     /// The row of a token that somebody found. What is no token of any spelling is not found either.
-    pub fn look_up(&self, found: &Secret) -> Result<Row, Failure> {
+    pub fn look_up(&self, found: &Secret) -> Result<Owned, Failure> {
         let snapshot = self.snapshot();
         let id = text::parse(found.expose())
             .ok()
@@ -107,7 +102,8 @@ impl App {
         dry_run: bool,
     ) -> Result<Revoked, Failure> {
         if condition.is_empty() {
-            return Err(Refusal::Missing("user").into());
+            let why = "or host, client, kind or created_before has to be named: all tokens are never meant";
+            return Err(Refusal::invalid("user", why).into());
         }
         let (app, who) = (Arc::clone(self), who.clone());
         tokio::spawn(async move { app.revoke_all_of(&who, condition, dry_run).await })

@@ -11,6 +11,7 @@ use crate::{
     records::{
         Action, By, Fault, Listed, Page, Params, TableId, Time, Txn, View, tables,
         token::{Owner, State, Token},
+        user::User,
     },
     token::{Kind, TokenHash, TokenId, UserId},
 };
@@ -32,6 +33,25 @@ pub struct Filter {
     pub state: Option<State>,
 }
 
+/// A token as admins see it.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    /// Its row.
+    pub row: Row,
+    /// The e-mail of its owner, where that is a user.
+    pub email: Option<String>,
+}
+
+impl Owned {
+    fn of(view: &dyn View, row: Row) -> Result<Self, Fault> {
+        let email = match row.token.owner {
+            Owner::User(id) => User::by_id(view, id)?.map(|user| user.email),
+            Owner::Nobody | Owner::Host(_) | Owner::Client(_) => None,
+        };
+        Ok(Self { row, email })
+    }
+}
+
 /// One page of all tokens, newest first: from the index of their owner, of their kind, or of all.
 pub fn list_all(
     view: &dyn View,
@@ -39,7 +59,7 @@ pub fn list_all(
     now: Time,
     noted: Noted<'_>,
     page: &Page,
-) -> Result<Listed<Row>, Refusal> {
+) -> Result<Listed<Owned>, Refusal> {
     let mut choose = |token: Token| -> Result<Option<Row>, Fault> {
         let is_it = filter.user.is_none_or(|user| token.owner == Owner::User(user))
             && filter.kind.is_none_or(|kind| token.kind == kind);
@@ -67,7 +87,8 @@ pub fn list_all(
         }
         (None, None) => tokens::by_index(view, TableId::Tokens, &[], page, &mut choose)?,
     };
-    Ok(listed)
+    let items = listed.items.into_iter().map(|row| Owned::of(view, row)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next: listed.next })
 }
 
 /// One page out of several lists, newest first. Where one of them stopped early, nothing older than that
@@ -86,7 +107,7 @@ fn merged(lists: Vec<Listed<Row>>, limit: usize) -> Listed<Row> {
 }
 
 /// The row of a token that somebody found, whatever its kind and state. Using nothing.
-pub fn lookup(view: &dyn View, found: &Found, now: Time, noted: Noted<'_>) -> Result<Row, Refusal> {
+pub fn lookup(view: &dyn View, found: &Found, now: Time, noted: Noted<'_>) -> Result<Owned, Refusal> {
     let own = match found.id {
         Some(id) => Token::by_id(view, id)?.filter(|token| token.has_hash(&found.hash)),
         None => None,
@@ -95,7 +116,7 @@ pub fn lookup(view: &dyn View, found: &Found, now: Time, noted: Noted<'_>) -> Re
         Some(token) => token,
         None => Token::by_hash(view, &found.hash)?.ok_or(Refusal::NotFound)?,
     };
-    Ok(tokens::row(view, token, now, noted)?)
+    Ok(Owned::of(view, tokens::row(view, token, now, noted)?)?)
 }
 
 /// What can be told from the text of a token that somebody found.

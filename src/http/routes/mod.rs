@@ -5,10 +5,26 @@
 
 use super::router::Route;
 
+pub mod admin_tokens;
+pub mod audit;
 pub mod enrollments;
 pub mod hosts;
+pub mod me;
+pub mod sessions;
 pub mod setup;
 pub mod shown;
+pub mod tokens;
+pub mod users;
 
 /// Every route of the daemon.
-pub const ALL: &[&[Route]] = &[setup::ROUTES, enrollments::ROUTES, hosts::ROUTES];
+pub const ALL: &[&[Route]] = &[
+    setup::ROUTES,
+    me::ROUTES,
+    users::ROUTES,
+    sessions::ROUTES,
+    tokens::ROUTES,
+    admin_tokens::ROUTES,
+    audit::ROUTES,
+    enrollments::ROUTES,
+    hosts::ROUTES,
+];
