@@ -10,6 +10,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::daemon;
 
+pub mod client;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
