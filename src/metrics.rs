@@ -15,7 +15,7 @@ use std::{
 };
 
 use self::exposition::{Family, Labels, Spread};
-use crate::{rules::Reason, settings::CredentialKind, token::Kind};
+use crate::{rules::Reason, token::Kind};
 
 /// The methods that requests are told apart by; every other one is `other`.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -107,8 +107,9 @@ words! {
     }
 }
 
-impl From<Kind> for PresentedKind {
-    fn from(kind: Kind) -> Self {
+impl PresentedKind {
+    /// What a token of that kind says it is.
+    pub const fn of(kind: Kind) -> Self {
         match kind {
             Kind::Install => Self::Install,
             Kind::Session => Self::Session,
@@ -116,18 +117,6 @@ impl From<Kind> for PresentedKind {
             Kind::Enrollment => Self::Enrollment,
             Kind::Agent => Self::Agent,
             Kind::Link => Self::Link,
-        }
-    }
-}
-
-impl From<CredentialKind> for PresentedKind {
-    fn from(kind: CredentialKind) -> Self {
-        match kind {
-            CredentialKind::Session => Self::Session,
-            CredentialKind::Pat => Self::Pat,
-            CredentialKind::Service => Self::Service,
-            CredentialKind::Agent => Self::Agent,
-            CredentialKind::Portal => Self::Portal,
         }
     }
 }

@@ -5,12 +5,16 @@
 //! may happen stands in `rules`, and every change is a rule that the writer runs.
 
 use core::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use thiserror::Error;
 
 use crate::{
     config::services::Services,
+    metrics::Metrics,
     records::{self, Fault, Time, Txn, View},
     rules::{
         Refusal, Terms,
@@ -32,9 +36,12 @@ pub mod logins;
 pub mod passwords;
 pub mod pats;
 pub mod refusals;
+pub mod scrape;
 pub mod sessions;
 pub mod setup;
+pub mod slots;
 pub mod users;
+pub mod verification;
 
 /// Settings, keys and secrets as one value. A reload makes a new one and swaps it in; a request looks at
 /// one snapshot from beginning to end.
@@ -96,6 +103,9 @@ pub struct App {
     logins: logins::Logins,
     refusals: refusals::Refusals,
     purge: housekeeping::Purge,
+    slots: slots::SlotUses,
+    metrics: Metrics,
+    draining: AtomicBool,
 }
 
 impl App {
@@ -110,7 +120,30 @@ impl App {
             logins: logins::Logins::default(),
             refusals: refusals::Refusals::default(),
             purge: housekeeping::Purge::default(),
+            slots: slots::SlotUses::default(),
+            metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
         }
+    }
+
+    /// How often each secret of a service was used.
+    pub const fn slots(&self) -> &slots::SlotUses {
+        &self.slots
+    }
+
+    /// What is counted.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether new requests are welcome: not while the daemon is on its way out.
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire)
+    }
+
+    /// Says that the daemon is on its way out; whoever asks whether it is ready learns so.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     /// The store.

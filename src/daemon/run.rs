@@ -80,6 +80,7 @@ async fn run(
     let serving =
         tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
     attend(app, signals).await;
+    app.drain();
     tracing::info!("stopping");
     stop.send_replace(true);
     // The server's task ends with the drain; if it panicked there is nothing left to wait for.

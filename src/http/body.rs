@@ -19,7 +19,7 @@ mod params;
 mod shape;
 
 pub use json::object as json_object;
-pub use params::{Form, Query};
+pub use params::{Form, Query, decode as decode_form};
 pub use shape::{Body, Field, Given, Kind, Shape, Taken};
 
 /// The media type of forms (WHATWG URL, as RFC 6749 and RFC 7662 use it).

@@ -14,7 +14,8 @@ use hyper::{
 use super::{
     body::{Form, Query, RequestBody, read_object},
     caller,
-    problem::{OAuthError, Problem},
+    client::{self, InHead},
+    problem::{OAuthError, Presented, Problem},
     reply::Reply,
     router::{Ask, Content, Errors, Found, Reads, Route, Router},
     routes,
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
+    metrics::RouteName,
     rules::access::{Authorized, Right},
 };
 
@@ -37,7 +39,10 @@ pub struct Surface {
 impl Surface {
     /// The surface of `app`.
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, router: Router::new(routes::ALL) }
+        let router = Router::new(routes::ALL);
+        let names = router.routes().iter();
+        app.metrics().name_routes(names.map(|route| RouteName { path: route.path, verb: route.verb.name() }));
+        Self { app, router }
     }
 
     /// Answers a request.
@@ -48,6 +53,8 @@ impl Surface {
         let method = head.method.clone();
         let (route, reply) = self.walk(head, body, facts).await;
         let took = began.elapsed();
+        let place = route.and_then(|route| self.router.place(route));
+        self.app.metrics().answered(place, method.as_str(), reply.status().as_u16(), took);
         let path = route.map_or("", |route| route.path);
         tracing::debug!(
             request = id.as_deref(),
@@ -93,6 +100,9 @@ impl Surface {
         body: RequestBody,
         facts: Facts,
     ) -> Result<Reply, Problem> {
+        if matches!(route.reads, Reads::ClientForm) {
+            return self.run_for_client(route, path, head, body, facts).await;
+        }
         let who = self.authorized(route, &head, &facts).await?;
         let names: Vec<&str> = route.query.unwrap_or_default().iter().map(|known| known.name).collect();
         let query = match route.query {
@@ -101,6 +111,42 @@ impl Surface {
         };
         let content = self.read(route, &head, body).await?;
         (route.run)(Ask { app: Arc::clone(&self.app), who, path, query, content, head, facts }).await
+    }
+
+    /// The same for a route that OAuth clients ask: their name and secret may stand in the head or in the
+    /// form, which therefore has to be read before it is known who is calling.
+    async fn run_for_client(
+        &self,
+        route: &'static Route,
+        path: Vec<String>,
+        head: Parts,
+        body: RequestBody,
+        facts: Facts,
+    ) -> Result<Reply, Problem> {
+        let app = &self.app;
+        let in_head = client::of_head(app, &head, &facts, route.right).await?;
+        let form = self.read_form(&head, body).await;
+        let (caller, form) = match (in_head, form) {
+            // Without a form there is no client in it: whoever needs to be somebody is nobody.
+            (InHead::Nobody(_), Err(Problem::UnsupportedMediaType)) if route.right != Right::Open => {
+                return Err(Problem::Unauthenticated(Presented::Nothing));
+            }
+            (_, Err(problem)) => return Err(problem),
+            (InHead::Somebody(caller), Ok(form)) => {
+                client::judge_single(&form)?;
+                (caller, form)
+            }
+            (InHead::Local(caller), Ok(form)) => (caller, form),
+            (InHead::Nobody(ip), Ok(mut form)) => (client::of_form(app, &mut form, ip).await?, form),
+        };
+        let who = app.authorize(route.right, caller)?;
+        let (query, content) = (Query::parse(None, &[])?, Content::Form(form));
+        (route.run)(Ask { app: Arc::clone(app), who, path, query, content, head, facts }).await
+    }
+
+    async fn read_form(&self, head: &Parts, body: RequestBody) -> Result<Form, Problem> {
+        let bytes_max = self.app.snapshot().settings.limits.body_bytes;
+        Form::read(&head.headers, body, bytes_max).await
     }
 
     /// The caller, found to have the route's right. A route that is open looks at no credential: what it
@@ -124,7 +170,9 @@ impl Surface {
                 Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
             }
             Reads::Object => Content::Object(read_object(&head.headers, body, limits.body_bytes).await?),
-            Reads::Form => Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?),
+            Reads::Form | Reads::ClientForm => {
+                Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?)
+            }
             Reads::Stream => Content::Stream(body),
         })
     }

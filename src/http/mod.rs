@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod client;
 pub mod cookies;
 pub mod dispatch;
 pub mod forwarded;

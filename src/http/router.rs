@@ -68,6 +68,9 @@ pub enum Reads {
     Object,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// The same for OAuth clients, which may send a name and a secret of their own in it, or by HTTP Basic:
+    /// they count as the caller's credential here, and one that is wrong is refused even where none is needed.
+    ClientForm,
     /// The raw stream, within a limit of the handler's own: only over the admin socket.
     Stream,
 }
@@ -178,6 +181,14 @@ impl Ask {
         }
     }
 
+    /// The form, taken out; an empty one where the route reads another kind of body.
+    pub fn form(&mut self) -> Form {
+        match std::mem::replace(&mut self.content, Content::Nothing) {
+            Content::Form(form) => form,
+            Content::Nothing | Content::Json(_) | Content::Object(_) | Content::Stream(_) => Form::empty(),
+        }
+    }
+
     /// The object of the caller's own making.
     pub fn object(&mut self) -> serde_json::Map<String, serde_json::Value> {
         match std::mem::replace(&mut self.content, Content::Nothing) {
@@ -214,6 +225,11 @@ impl Router {
     /// Every route, in the order of the table.
     pub fn routes(&self) -> &[&'static Route] {
         &self.routes
+    }
+
+    /// The place of a route of this table among all of them.
+    pub fn place(&self, route: &Route) -> Option<usize> {
+        self.routes.iter().position(|own| core::ptr::eq(*own, route))
     }
 
     /// The route of `method` and `path`, with what its placeholders took.

@@ -4,6 +4,7 @@
 //! needs; nothing else in the program decides who may.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -116,9 +117,22 @@ impl Identity {
         }
     }
 
-    /// Whether its scope has `word`, counting what the reserved words take in.
+    /// Whether its scope has `word` at this moment, counting what the reserved words take in, and those only
+    /// as far as its owner has the right itself.
     pub fn has_scope(&self, word: &str) -> bool {
-        scope_takes_in(&self.scope, word)
+        let lent = Power::of_word(word) <= Power::of_groups(&self.groups);
+        lent && scope_takes_in(&self.scope, word)
+    }
+
+    /// Its scope as others should read it: a reserved word that its owner could not give it at this moment
+    /// is left out, so that whoever goes by the scope alone is not told of a right that is gone.
+    pub fn scope_now(&self) -> Cow<'_, str> {
+        let own = Power::of_groups(&self.groups);
+        if Power::of_scope(&self.scope) <= own {
+            return Cow::Borrowed(&self.scope);
+        }
+        let left: Vec<&str> = self.scope.split(' ').filter(|word| Power::of_word(word) <= own).collect();
+        Cow::Owned(left.join(" "))
     }
 
     /// How far its rights reach at this moment: never further than its owner's, and for a PAT never

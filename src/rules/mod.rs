@@ -30,11 +30,13 @@ pub mod limits;
 pub mod links;
 pub mod logins;
 pub mod pats;
+pub mod policy;
 pub mod portal;
 pub mod projects;
 pub mod purge;
 pub mod redirect;
 pub mod refusals;
+pub mod revocation;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
@@ -106,6 +108,9 @@ pub enum Forbidden {
     /// The credential's scope does not take it in.
     #[error("this needs a scope that the credential does not carry")]
     Scope,
+    /// There is no policy of the name that was asked for.
+    #[error("there is no such policy")]
+    Policy,
     /// More was asked for than the caller has itself.
     #[error("a token cannot be given more than its owner has")]
     Escalation,

@@ -133,10 +133,17 @@ pub fn verify(view: &dyn View, presented: &Presented, asking: &Asking<'_>) -> Re
     }
 }
 
-/// Verifies once more at the writer's turn and counts the use; the answer waits for the commit.
-pub fn count_use(txn: &mut Txn<'_>, presented: &Presented, asking: &Asking<'_>) -> Result<Good, Refusal> {
+/// Verifies once more at the writer's turn and counts the use; the answer waits for the commit. `also` is
+/// what else must hold of the credential: a use is counted only when all does.
+pub fn count_use(
+    txn: &mut Txn<'_>,
+    presented: &Presented,
+    asking: &Asking<'_>,
+    also: &dyn Fn(&Good) -> Result<(), Refusal>,
+) -> Result<Good, Refusal> {
     let at_this_turn = Asking { now: txn.now(), ..*asking };
     let good = verify(txn, presented, &at_this_turn)?;
+    also(&good)?;
     if let Some(token) = good.token.as_ref().filter(|token| token.max_uses.is_some()) {
         let count = Uses::of(txn, token)?.saturating_add(1);
         txn.note(&Uses { token: token.id, count })?;

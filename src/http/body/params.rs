@@ -40,6 +40,11 @@ enum Fault {
 }
 
 impl Form {
+    /// A form with nothing in it.
+    pub const fn empty() -> Self {
+        Self(Pairs(Vec::new()))
+    }
+
     /// Reads the body of a request. Its media type is judged first, then its size, then its text.
     pub async fn read(headers: &HeaderMap, body: RequestBody, bytes_max: usize) -> Result<Self, Problem> {
         judge_media_type(headers, FORM)?;
@@ -164,7 +169,7 @@ impl std::fmt::Debug for Pairs {
 }
 
 /// `+` is a space, `%` and two hexadecimal digits a byte; the whole has to be UTF-8.
-fn decode(text: &[u8]) -> Option<String> {
+pub fn decode(text: &[u8]) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {

@@ -8,8 +8,10 @@ use super::router::Route;
 pub mod admin_tokens;
 pub mod audit;
 pub mod enrollments;
+pub mod health;
 pub mod hosts;
 pub mod me;
+pub mod oauth;
 pub mod sessions;
 pub mod setup;
 pub mod shown;
@@ -18,6 +20,8 @@ pub mod users;
 
 /// Every route of the daemon.
 pub const ALL: &[&[Route]] = &[
+    health::ROUTES,
+    oauth::ROUTES,
     setup::ROUTES,
     me::ROUTES,
     users::ROUTES,

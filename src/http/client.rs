@@ -1,0 +1,154 @@
+//! OAuth clients: services that send their name and secret as OAuth has it (RFC 6749, section 2.3.1), by
+//! HTTP Basic or in the form. Everybody else who may ask sends a bearer, or comes by the admin socket.
+
+use core::net::IpAddr;
+
+use base64ct::{Base64, Encoding as _};
+use hyper::{header::AUTHORIZATION, http::request::Parts};
+use zeroize::Zeroizing;
+
+use super::{
+    body::{Form, decode_form},
+    caller,
+    problem::{Presented, Problem},
+    server::{Door, Facts, Peer},
+};
+use crate::{
+    app::{App, Failure},
+    rules::{
+        Refusal,
+        access::{Caller, Right},
+    },
+};
+
+/// The longest name and secret together, encoded: what is longer is nobody's.
+const BASIC_CHARS_MAX: usize = 8 * 1024;
+
+/// Who the head of a request says is calling.
+pub enum InHead {
+    /// Whoever is at the admin socket; what else they sent does not matter.
+    Local(Caller),
+    /// Somebody with a good credential.
+    Somebody(Caller),
+    /// Nobody yet: no credential that counts here, from that address.
+    Nobody(Option<IpAddr>),
+}
+
+/// Who the head says is calling a route for OAuth clients. A bearer is looked at only where the route needs
+/// somebody: to revoke a token, presenting it is enough.
+pub async fn of_head(app: &App, head: &Parts, facts: &Facts, right: Right) -> Result<InHead, Problem> {
+    if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
+        return Ok(InHead::Local(Caller::local(*uid)));
+    }
+    let ip = caller::address(app, head, facts);
+    if let Some(basic) = basic(head) {
+        let found = app.identify_client(&basic.name, &basic.secrets(), ip).await;
+        return found.map(InHead::Somebody).map_err(refused);
+    }
+    if right != Right::Open && caller::bearer(head).is_some() {
+        return Ok(InHead::Somebody(caller::of(app, head, facts).await?));
+    }
+    Ok(InHead::Nobody(ip))
+}
+
+/// Who the form says is calling: a name alone is no credential (RFC 6749, section 2.3.1), a secret alone is
+/// a wrong one.
+pub async fn of_form(app: &App, form: &mut Form, ip: Option<IpAddr>) -> Result<Caller, Problem> {
+    let Some(secret) = form.secret("client_secret") else { return Ok(Caller::nobody(ip)) };
+    let name = form.text("client_id").unwrap_or_default();
+    app.identify_client(name, &[secret.expose()], ip).await.map_err(refused)
+}
+
+/// A caller who is known by the head sends no second credential (RFC 6749, section 2.3).
+pub fn judge_single(form: &Form) -> Result<(), Problem> {
+    if form.text("client_secret").is_some() {
+        return Err(Problem::BadRequest("There is a credential in the head and another in the form.".into()));
+    }
+    Ok(())
+}
+
+fn refused(failure: Failure) -> Problem {
+    match failure {
+        Failure::Refused(Refusal::Denied(_)) => Problem::Unauthenticated(Presented::Client),
+        other => other.into(),
+    }
+}
+
+/// A name and a secret from `Authorization: Basic`.
+#[derive(Default)]
+struct Basic {
+    name: String,
+    /// Form-decoded, as OAuth has it.
+    decoded: Option<Zeroizing<String>>,
+    /// As it stands, as clients that never read that part send it.
+    plain: Option<Zeroizing<String>>,
+}
+
+impl Basic {
+    fn secrets(&self) -> Vec<&str> {
+        [&self.decoded, &self.plain].into_iter().flatten().map(|secret| secret.as_str()).collect()
+    }
+}
+
+/// The Basic credential of a request; none where there is none. One that cannot be read is nobody's, and
+/// refused like a wrong one.
+fn basic(head: &Parts) -> Option<Basic> {
+    let value = head.headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = value.split_at_checked(5)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") || rest.first().is_some_and(|byte| *byte != b' ') {
+        return None;
+    }
+    let encoded = rest.get(1..).unwrap_or_default();
+    Some(read_basic(encoded).unwrap_or_default())
+}
+
+fn read_basic(encoded: &[u8]) -> Option<Basic> {
+    let encoded = core::str::from_utf8(encoded).ok().filter(|text| text.len() <= BASIC_CHARS_MAX)?;
+    let text = Zeroizing::new(String::from_utf8(Base64::decode_vec(encoded).ok()?).ok()?);
+    let (name, secret) = text.split_once(':')?;
+    let decoded = decode_form(secret.as_bytes()).map(Zeroizing::new);
+    let plain = decoded.as_ref().is_none_or(|decoded| decoded.as_str() != secret);
+    Some(Basic {
+        name: decode_form(name.as_bytes())?,
+        decoded,
+        plain: plain.then(|| Zeroizing::new(secret.to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(header: &str, expected: Option<(&str, &[&str])>) {
+        let mut request = hyper::Request::new(());
+        request.headers_mut().insert(AUTHORIZATION, header.parse().unwrap());
+        let (head, ()) = request.into_parts();
+        let found = basic(&head);
+        let found = found.as_ref().map(|basic| (basic.name.as_str(), basic.secrets()));
+        assert_eq!(found, expected.map(|(name, secrets)| (name, secrets.to_vec())), "{header}");
+    }
+
+    #[test]
+    fn name_and_secret_are_form_decoded_and_a_plain_secret_counts_as_well() {
+        // "scheduler:abc", "a%2Db:x%2By", "s:a+b", "s:a%b", "s:a:b"
+        check("Basic c2NoZWR1bGVyOmFiYw==", Some(("scheduler", &["abc"])));
+        check("bAsIc c2NoZWR1bGVyOmFiYw==", Some(("scheduler", &["abc"])));
+        check("Basic YSUyRGI6eCUyQnk=", Some(("a-b", &["x+y", "x%2By"])));
+        check("Basic czphK2I=", Some(("s", &["a b", "a+b"])));
+        check("Basic czphJWI=", Some(("s", &["a%b"])));
+        check("Basic czphOmI=", Some(("s", &["a:b"])));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nobodys_and_another_scheme_is_none() {
+        for odd in
+            ["Basic", "Basic ", "Basic !!!!", "Basic c2NoZWR1bGVyOmFiYw", "Basic Zm9v", "Basic  czphOmI="]
+        {
+            check(odd, Some(("", &[])));
+        }
+        check("Bearer c2NoZWR1bGVyOmFiYw==", None);
+        check("Basics czphOmI=", None);
+        check("Bas", None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Revocation by whoever presents the token (RFC 7009): to hold a token is enough to end it.
+//!
+//! Every stored token can be ended so, whatever it is for and from wherever it is presented: somebody who
+//! found one does best to end it. A service's secret is no stored token, and nothing happens to it.
+
+use super::{Refusal, tokens, verify::Presented};
+use crate::records::{
+    Action, Actor, By, Fault, Params, Time, Txn, View,
+    client::Client,
+    host::Host,
+    token::{Owner, Token},
+    user::User,
+};
+
+/// The stored token that was presented, if its text is right; what state it is in does not matter.
+pub fn find(view: &dyn View, presented: &Presented) -> Result<Option<Token>, Fault> {
+    let (by_id, hash) = match presented {
+        Presented::Token(token) => (Token::by_id(view, token.id)?, &token.hash),
+        Presented::Jwt(jwt) => (Token::by_id(view, jwt.id)?, &jwt.hash),
+        Presented::Imported(hash) => (None, hash),
+        Presented::Service { .. } | Presented::Cookie(_) => return Ok(None),
+    };
+    match by_id {
+        Some(token) => Ok(token.has_hash(hash).then_some(token)),
+        None => Token::by_hash(view, hash),
+    }
+}
+
+/// Whether there is anything left to end: what is over already needs no change and no entry.
+pub fn would_change(view: &dyn View, presented: &Presented, now: Time) -> Result<bool, Fault> {
+    Ok(find(view, presented)?.is_some_and(|token| !tokens::is_revoked(&token, now)))
+}
+
+/// Ends the token that was presented, if it is one. The entry names `by`, or the token's own holder where
+/// nobody said who they are: who presents a token speaks for whom it speaks for.
+pub fn by_presenting(txn: &mut Txn<'_>, presented: &Presented, by: By) -> Result<bool, Refusal> {
+    let Some(token) = find(txn, presented)? else { return Ok(false) };
+    if tokens::is_revoked(&token, txn.now()) {
+        return Ok(false);
+    }
+    let by = match by.actor {
+        Actor::Anonymous => holder(txn, &token, by)?,
+        Actor::System | Actor::Local(_) | Actor::User(_) | Actor::Host(_) | Actor::Client(_) => by,
+    };
+    let params = Params::none().with("kind", token.kind.name()).with("presented", true);
+    txn.entry(&by, Action::TokenRevoke, token.id, params)?;
+    Ok(tokens::revoke(txn, token)?)
+}
+
+/// Whom `token` speaks for, at the address of `by`.
+fn holder(view: &dyn View, token: &Token, by: By) -> Result<By, Fault> {
+    let ip = by.ip;
+    Ok(match token.owner {
+        Owner::Nobody => by,
+        Owner::User(id) => {
+            let label = User::by_id(view, id)?.map(|user| user.email).unwrap_or_default();
+            By { actor: Actor::User(id), label, ip }
+        }
+        Owner::Host(id) => {
+            let label = Host::by_id(view, id)?.map(|host| host.hostname).unwrap_or_default();
+            By { actor: Actor::Host(id), label, ip }
+        }
+        Owner::Client(id) => {
+            let label = Client::by_id(view, id)?.map(|client| client.slug).unwrap_or_default();
+            By { actor: Actor::Client(id), label, ip }
+        }
+    })
+}
