@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{App, Failure, fresh, random};
 use crate::{
-    records::{Listed, Page},
+    records::{Action, Listed, Page},
     rules::{
-        Denied, Refusal,
+        Reason, Refusal,
         access::Authorized,
         enrollment::{self, Enrolled, FreshHost, Joining, Proof, Standing, Statement, Wanted, Wish},
+        refusals::Refused,
         tokens::{Minted, Row},
     },
     token::{Secret, TokenId},
@@ -67,18 +68,30 @@ impl App {
         redeemed.await.map_err(|failure| self.enrolment_refused(failure, ip))
     }
 
-    /// Notes a refusal for the log and the audit log.
+    /// Counts a refusal for the audit log, and tells the log why. Of a token that was consumed and comes
+    /// again from somebody else, the entry names the token and where it was redeemed.
     fn enrolment_refused(&self, failure: Failure, ip: Option<IpAddr>) -> Failure {
         match failure {
             Failure::Refused(Refusal::Denied(denied)) => {
-                self.note_denied(denied, ip);
+                let reason = denied.reason.name();
+                self.note_refusal(match denied.token.filter(|_| denied.reason == Reason::Replayed) {
+                    Some(token) => Refused {
+                        token: Some(token),
+                        first_ip: self
+                            .look(|view, _| Ok(enrollment::redeemed_from(view, token)?))
+                            .ok()
+                            .flatten(),
+                        ..Refused::new(Action::EnrollmentReplayed, ip, reason)
+                    },
+                    None => Refused::new(Action::EnrollmentRefused, ip, reason),
+                });
                 self.refused(denied, ip)
+            }
+            Failure::Refused(Refusal::Conflict(conflict)) => {
+                self.note_refusal(Refused::new(Action::EnrollmentRefused, ip, "host_exists"));
+                Failure::Refused(Refusal::Conflict(conflict))
             }
             other => other,
         }
-    }
-
-    fn note_denied(&self, _denied: Denied, _ip: Option<IpAddr>) {
-        let _ = self;
     }
 }
