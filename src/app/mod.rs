@@ -29,12 +29,14 @@ use crate::{
 
 pub mod audit;
 pub mod callers;
+pub mod clients;
 pub mod enrollment;
 pub mod hosts;
 pub mod housekeeping;
 pub mod logins;
 pub mod passwords;
 pub mod pats;
+pub mod portal;
 pub mod refusals;
 pub mod scrape;
 pub mod sessions;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest span of a link, in days.
-pub const LINK_DAYS_MAX: u64 = 3650;
+pub const LINK_DAYS_MAX: u32 = 3650;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
@@ -31,12 +31,12 @@ impl NewLink {
     /// Judges what was asked for: without days it never expires, without a redirect it leads to `/`.
     pub fn judge(
         label: Option<&str>,
-        expires_in_days: Option<u64>,
+        expires_in_days: Option<u32>,
         redirect: Option<&str>,
         single_use: bool,
     ) -> Result<Self, Refusal> {
-        let days = |days: u64| match days {
-            1..=LINK_DAYS_MAX => Ok(days.saturating_mul(DAY_SECONDS)),
+        let days = |days: u32| match days {
+            1..=LINK_DAYS_MAX => Ok(u64::from(days).saturating_mul(DAY_SECONDS)),
             _ => Err(Refusal::invalid("expires_in_days", format!("must be 1 to {LINK_DAYS_MAX}"))),
         };
         Ok(Self {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn judged(label: Option<&str>, days: Option<u64>, redirect: Option<&str>, good: bool) {
+    fn judged(label: Option<&str>, days: Option<u32>, redirect: Option<&str>, good: bool) {
         let outcome = NewLink::judge(label, days, redirect, false);
         assert_eq!(outcome.is_ok(), good, "{outcome:?}");
     }

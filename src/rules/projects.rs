@@ -106,6 +106,13 @@ pub struct Preview {
     pub created: bool,
 }
 
+impl Preview {
+    /// Where to go with the cookie: a path of the public origin.
+    pub fn redirect(&self) -> Result<&str, Fault> {
+        Ok(&self.link.link()?.redirect)
+    }
+}
+
 /// A preview of a project: with the client and the link of the one before where they still count, else
 /// with new ones.
 pub fn preview(

@@ -7,11 +7,15 @@ use super::router::Route;
 
 pub mod admin_tokens;
 pub mod audit;
+pub mod clients;
 pub mod enrollments;
 pub mod health;
 pub mod hosts;
+pub mod links;
 pub mod me;
 pub mod oauth;
+pub mod portal;
+pub mod projects;
 pub mod sessions;
 pub mod setup;
 pub mod shown;
@@ -31,4 +35,8 @@ pub const ALL: &[&[Route]] = &[
     audit::ROUTES,
     enrollments::ROUTES,
     hosts::ROUTES,
+    clients::ROUTES,
+    links::ROUTES,
+    projects::ROUTES,
+    portal::ROUTES,
 ];

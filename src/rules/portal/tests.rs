@@ -56,7 +56,7 @@ impl World {
         self.change(|txn, _| clients::create(txn, &By::system(), random, new)).unwrap().id
     }
 
-    fn link(&mut self, client: ClientId, days: Option<u64>, single_use: bool) -> Minted {
+    fn link(&mut self, client: ClientId, days: Option<u32>, single_use: bool) -> Minted {
         let fresh = self.draw();
         let new = NewLink::judge(None, days, Some("/board?a=b"), single_use).unwrap();
         self.change(|txn, terms| links::mint(txn, terms, &By::system(), client, new, &fresh)).unwrap()
