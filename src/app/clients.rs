@@ -2,7 +2,7 @@
 
 use super::{App, Failure, fresh, random};
 use crate::{
-    records::{Listed, Page, client::Client, token::LastUsed},
+    records::{Listed, Page, client::Client},
     rules::{
         access::Authorized,
         clients::{self, Change, NewClient},
@@ -76,9 +76,7 @@ impl App {
 
     /// One page of a client's links.
     pub fn links(&self, client: ClientId, page: &Page) -> Result<Listed<Row>, Failure> {
-        let noted =
-            |token| self.last_used.of(token).map(|noted| LastUsed { token, at: noted.at, ip: noted.ip });
-        self.look(|view, now| links::list(view, client, now, &noted, page))
+        self.look(|view, now| links::list(view, client, now, &|id| self.noted(id), page))
     }
 
     /// Revokes a link, and with it every cookie that it gave.

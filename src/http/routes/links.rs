@@ -5,7 +5,10 @@ use std::future::ready;
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::{clients, shown::Shown};
+use super::{
+    clients,
+    shown::{Shown, prefix},
+};
 use crate::{
     http::{
         body::{Field, Kind, Shape},
@@ -112,7 +115,7 @@ impl LinkShown {
         Ok(Self {
             id: row.token.id.to_string(),
             label: link.label.clone(),
-            prefix: format!("{}_{}", row.token.kind.tag(), row.token.id.shown()),
+            prefix: prefix(&row.token),
             redirect: link.redirect.clone(),
             single_use: link.single_use,
             state: row.state,
