@@ -84,6 +84,7 @@ impl App {
         condition: Option<Condition>,
     ) -> Result<Good, Failure> {
         let kind = kind_of(&presented);
+        let own_end = presented.own_end();
         self.note_slot(&presented);
         let noted = presented.token().and_then(|id| self.noted_use(id));
         let asking = Asking { now: self.now(), from, kinds, noted };
@@ -104,6 +105,10 @@ impl App {
             }
             other => other,
         };
+        if let (Err(Refusal::Denied(Denied { reason: Reason::Expired, .. })), Some(end)) = (&outcome, own_end)
+        {
+            self.keep(end);
+        }
         self.conclude(kind, outcome, from)
     }
 
@@ -151,6 +156,13 @@ impl App {
     fn keep_end_of(&self, token: Option<TokenId>) {
         let row = token.and_then(|id| Token::by_id(&*self.view(), id).ok().flatten());
         if let Some(end) = row.and_then(|row| row.expires_at) {
+            self.keep(end);
+        }
+    }
+
+    /// Has an end that is past kept; one that lies ahead is not what the credential ended by.
+    fn keep(&self, end: Time) {
+        if end <= self.now() {
             self.store().keep_time(end);
         }
     }

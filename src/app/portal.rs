@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{App, Failure};
 use crate::{
+    metrics::{Means, PresentedKind},
     records::Time,
     rules::{
         Denied, Reason, Refusal,
@@ -74,31 +75,43 @@ impl App {
         visit: Visit,
         ip: Option<IpAddr>,
     ) -> Result<Entrance, Failure> {
-        let followed = Followed::parse(text.expose()).map_err(|denied| self.refused(denied, ip))?;
-        let door = self
-            .look(|view, now| portal::find(view, &followed, now))
-            .map_err(|failure| self.told(failure, ip))?;
+        let followed = Followed::parse(text.expose());
+        let kind = followed.as_ref().map_or(PresentedKind::Other, kind_of);
+        let followed = followed.map_err(|denied| self.shut(kind, denied.into(), ip))?;
+        let door = self.look(|view, now| portal::find(view, &followed, now));
+        let door = door.map_err(|failure| self.shut(kind, failure, ip))?;
         match visit {
             Visit::Look | Visit::Open if door.single_use => Ok(Entrance::Button { client: door.client.name }),
             Visit::Look => Ok(Entrance::Leads { redirect: door.redirect }),
-            Visit::Open | Visit::Press => self.admit(followed, door, ip).await,
+            Visit::Open | Visit::Press => {
+                let admitted = self.admit(followed, door, ip).await;
+                admitted.map_err(|failure| self.shut(kind, failure, ip)).inspect(|_| self.judged(kind, None))
+            }
         }
     }
 
     async fn admit(&self, followed: Followed, door: Door, ip: Option<IpAddr>) -> Result<Entrance, Failure> {
         let now = self.now();
         let (door, cookie) = if door.single_use {
-            self.change_own(move |txn, terms| portal::redeem(txn, terms, &followed, ip))
-                .await
-                .map_err(|failure| self.told(failure, ip))?
+            self.change_own(move |txn, terms| portal::redeem(txn, terms, &followed, ip)).await?
         } else {
-            let snapshot = self.snapshot();
-            let cookie = portal::sign(&*self.view(), snapshot.terms(), &door.link, now)?;
+            let cookie = portal::sign(&*self.view(), self.snapshot().terms(), &door.link, now)?;
             (door, cookie)
         };
         self.last_used.note(door.link.id, now, super::noted_address(ip));
         let left = door.link.expires_at.map_or(COOKIE_SECONDS_MAX, |end| end.since(now));
         Ok(Entrance::Admitted { redirect: door.redirect, cookie, seconds: left.min(COOKIE_SECONDS_MAX) })
+    }
+
+    /// Tells log and metrics of a link that did not admit what the answer will not.
+    fn shut(&self, kind: PresentedKind, failure: Failure, ip: Option<IpAddr>) -> Failure {
+        match failure {
+            Failure::Refused(Refusal::Denied(denied)) => {
+                self.judged(kind, Some(denied.reason));
+                self.count_failed(Means::Link, self.refused(denied, ip))
+            }
+            other => other,
+        }
     }
 
     /// The portal session that a cookie stands for. Link and client are looked at each time.
@@ -107,27 +120,43 @@ impl App {
         cookie: Result<&str, Denied>,
         ip: Option<IpAddr>,
     ) -> Result<PortalSession, Failure> {
-        let snapshot = self.snapshot();
-        let presented = cookie
-            .and_then(|text| Presented::cookie(text, &snapshot.keyring, self.store().id()))
-            .map_err(|denied| self.refused(denied, ip))?;
-        let good = self.verify(&snapshot, presented, ip, &[CredentialKind::Portal]).await?;
-        let wrong = || Denied { reason: Reason::Kind, token: good.identity.token };
-        match (good.identity.subject.clone(), good.identity.token) {
-            (Subject::Client { id, slug, name }, Some(link)) => {
-                Ok(PortalSession { client: id, slug, name, link, expires_at: good.identity.expires_at })
-            }
-            (Subject::Client { .. } | Subject::User { .. } | Subject::Host { .. }, _) => {
-                Err(self.refused(wrong(), ip))
+        match cookie {
+            // Nobody tried anything.
+            Err(denied) if denied.reason == Reason::Absent => Err(denied.into()),
+            cookie => {
+                let session = self.session_of(cookie, ip).await;
+                session.map_err(|failure| self.count_failed(Means::Cookie, failure))
             }
         }
     }
 
-    /// Tells the log of a refusal what the answer will not.
-    fn told(&self, failure: Failure, ip: Option<IpAddr>) -> Failure {
-        match failure {
-            Failure::Refused(Refusal::Denied(denied)) => self.refused(denied, ip),
-            other => other,
+    async fn session_of(
+        &self,
+        cookie: Result<&str, Denied>,
+        ip: Option<IpAddr>,
+    ) -> Result<PortalSession, Failure> {
+        let snapshot = self.snapshot();
+        let presented = cookie.and_then(|text| Presented::cookie(text, &snapshot.keyring, self.store().id()));
+        let presented = presented.map_err(|denied| {
+            self.judged(PresentedKind::Portal, Some(denied.reason));
+            self.refused(denied, ip)
+        })?;
+        let good = self.verify(presented, ip, &[CredentialKind::Portal], None).await?.identity;
+        match (good.subject, good.token) {
+            (Subject::Client { id, slug, name }, Some(link)) => {
+                Ok(PortalSession { client: id, slug, name, link, expires_at: good.expires_at })
+            }
+            (Subject::Client { .. } | Subject::User { .. } | Subject::Host { .. }, token) => {
+                Err(Denied { reason: Reason::Kind, token }.into())
+            }
         }
+    }
+}
+
+/// What a followed text says it is.
+const fn kind_of(followed: &Followed) -> PresentedKind {
+    match followed {
+        Followed::Ours(text) => PresentedKind::of(text.kind),
+        Followed::Imported(_) => PresentedKind::Other,
     }
 }

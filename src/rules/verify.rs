@@ -79,6 +79,14 @@ impl Presented {
         cookie::verify(keyring, store_id, text).map(Self::Cookie).map_err(|_| Denied::of(Reason::Signature))
     }
 
+    /// When it ends by itself whatever its row says: a cookie, by its age.
+    pub const fn own_end(&self) -> Option<Time> {
+        match self {
+            Self::Cookie(cookie) => Some(Time::from_unix(cookie.issued).plus(COOKIE_SECONDS_MAX)),
+            Self::Token(_) | Self::Jwt(_) | Self::Imported(_) | Self::Service { .. } => None,
+        }
+    }
+
     /// The token that it names, where it names one.
     pub const fn token(&self) -> Option<TokenId> {
         match self {
