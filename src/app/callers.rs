@@ -74,6 +74,19 @@ impl App {
         })
     }
 
+    /// What a portal cookie's text is, in the same way.
+    pub(super) fn cookie(
+        &self,
+        text: &str,
+        snapshot: &Snapshot,
+        from: Option<IpAddr>,
+    ) -> Result<Presented, Failure> {
+        Presented::cookie(text, &snapshot.keyring, self.store().id()).map_err(|denied| {
+            self.judged(PresentedKind::Portal, Some(denied.reason));
+            self.refused(denied, from)
+        })
+    }
+
     /// Verifies a presented credential: inline over the read view; only where uses are counted does it go
     /// through the writer and wait for the commit. Every outcome is counted, every good use noted.
     pub async fn verify(
@@ -93,6 +106,7 @@ impl App {
             Some(condition) => condition(&good).map(|()| good),
             None => Ok(good),
         });
+        let named = presented.token();
         let outcome = match first {
             Ok(good) if good.is_counted() => {
                 self.store()
@@ -109,13 +123,14 @@ impl App {
         {
             self.keep(end);
         }
-        self.conclude(kind, outcome, from)
+        self.conclude(kind, named, outcome, from)
     }
 
     /// Notes a use that was good; logs and counts one that was not.
     pub(super) fn conclude(
         &self,
         kind: PresentedKind,
+        named: Option<TokenId>,
         outcome: Result<Good, Refusal>,
         from: Option<IpAddr>,
     ) -> Result<Good, Failure> {
@@ -132,7 +147,12 @@ impl App {
             Err(Refusal::Forbidden(why)) => {
                 let reason = if why == Forbidden::Kind { Reason::Kind } else { Reason::Scope };
                 self.judged(kind, Some(reason));
-                tracing::info!(%why, ip = from.map(tracing::field::display), "credential not sufficient");
+                tracing::info!(
+                    reason = %why,
+                    token = named.map(tracing::field::display),
+                    ip = from.map(tracing::field::display),
+                    "credential not sufficient"
+                );
                 Err(Refusal::Forbidden(why).into())
             }
             Err(other) => Err(other.into()),

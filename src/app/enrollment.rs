@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{App, Failure, fresh, random};
 use crate::{
+    metrics::Means,
     records::{Action, Listed, Page},
     rules::{
         Reason, Refusal,
@@ -73,6 +74,7 @@ impl App {
     fn enrolment_refused(&self, failure: Failure, ip: Option<IpAddr>) -> Failure {
         match failure {
             Failure::Refused(Refusal::Denied(denied)) => {
+                self.metrics().failed(Means::Enrollment);
                 let reason = denied.reason.name();
                 self.note_refusal(match denied.token.filter(|_| denied.reason == Reason::Replayed) {
                     Some(token) => Refused {

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{App, Failure, fresh};
 use crate::{
+    metrics::Means,
     records::{Action, Listed, Page, user::User},
     rules::{
         Denied, Reason, Refusal,
@@ -63,6 +64,7 @@ impl App {
                 Ok(hash)
             }
             Err(reason) => {
+                self.metrics().failed(Means::Password);
                 self.note_refusal(Refused::new(Action::LoginRefused, ip, reason.name()));
                 Err(self.refused(Denied::of(reason), ip))
             }

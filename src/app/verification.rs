@@ -1,17 +1,20 @@
-//! Verification for others: introspection, alone and in batches, and revocation by presenting.
+//! Verification for others: introspection, alone and in batches, what proxies ask about a request, and
+//! revocation by presenting.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use super::{
     App, Failure,
-    callers::{BEARER_KINDS, kind_of},
+    callers::{BEARER_KINDS, Condition, kind_of},
 };
 use crate::{
-    metrics::PresentedKind,
+    metrics::{Means, PresentedKind},
     rules::{
-        Refusal,
-        access::{Authorized, Who},
-        revocation,
+        Denied, Forbidden, Reason, Refusal,
+        access::{Authorized, Identity, Who},
+        explain::{self, Circumstances, Explanation},
+        policy, revocation,
         verify::{self, Asking, Good, Presented},
     },
     settings::CredentialKind,
@@ -25,6 +28,28 @@ pub struct Introspection {
     pub token: Secret,
     /// Where the end client uses it, as the caller says.
     pub client_ip: Option<IpAddr>,
+}
+
+/// The credential of a request that a proxy asks about.
+#[derive(Clone, Copy)]
+pub enum ShownBy<'a> {
+    /// The text of a bearer.
+    Bearer(&'a str),
+    /// The text of a portal cookie.
+    Cookie(&'a str),
+    /// It has none.
+    Nothing,
+}
+
+/// What an operator asks to have explained.
+#[derive(Debug)]
+pub struct Explain {
+    /// The credential.
+    pub token: Secret,
+    /// From where it would be used.
+    pub client_ip: Option<IpAddr>,
+    /// The policy that it would have to meet.
+    pub policy: Option<String>,
 }
 
 /// What introspection says of a token that is active.
@@ -82,16 +107,73 @@ impl App {
                     counted.push(Counted { place, kind: kind_of(&presented), presented, asking });
                 }
                 outcome => {
-                    let answer = self.conclude(kind_of(&presented), outcome, None);
+                    let answer = self.conclude(kind_of(&presented), presented.token(), outcome, None);
                     self.settle(&mut answers, place, answer)?;
                 }
             }
         }
         for (place, kind, outcome) in self.count_all(counted).await? {
-            let answer = self.conclude(kind, outcome, None);
+            let answer = self.conclude(kind, None, outcome, None);
             self.settle(&mut answers, place, answer)?;
         }
         Ok(answers)
+    }
+
+    /// Whose the credential of somebody else's request is, if it meets the policy of that name. Refused is
+    /// also a credential whose use cannot be counted now: a proxy must hear yes or no, not to come back.
+    pub async fn authorize_request(
+        &self,
+        shown: ShownBy<'_>,
+        policy: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Identity, Failure> {
+        let snapshot = self.snapshot();
+        let (means, presented) = match shown {
+            ShownBy::Bearer(text) => (Means::Bearer, self.bearer(text, &snapshot, from)),
+            ShownBy::Cookie(text) => (Means::Cookie, self.cookie(text, &snapshot, from)),
+            ShownBy::Nothing => return Err(Denied::of(Reason::Absent).into()),
+        };
+        let name = policy.to_owned();
+        let condition: Condition =
+            Arc::new(move |good| policy::meets(snapshot.settings.policy(&name), &good.identity));
+        let outcome = match presented {
+            Ok(presented) => self.verify(presented, from, policy::KNOWN_KINDS, Some(condition)).await,
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(good) => Ok(good.identity),
+            Err(Failure::Store(error)) => {
+                tracing::warn!(%error, "a counted token is refused: its use cannot be written");
+                Err(Refusal::Forbidden(Forbidden::Uncounted).into())
+            }
+            Err(failure) => Err(self.count_failed(means, failure)),
+        }
+    }
+
+    /// Every check that a credential goes through, with its outcome; uses nothing up.
+    pub fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
+        let snapshot = self.snapshot();
+        let policy = asked.policy.as_deref().map(|name| (name, snapshot.settings.policy(name)));
+        self.look(|view, now| {
+            let asking = Asking { now, from: asked.client_ip, kinds: policy::KNOWN_KINDS, noted: None };
+            let mut circumstances = Circumstances {
+                keyring: &snapshot.keyring,
+                services: &snapshot.services.secrets,
+                store_id: self.store().id(),
+                asking,
+                policy,
+            };
+            let presented = explain::read(asked.token.expose(), &circumstances).ok();
+            let id = presented.and_then(|presented| presented.token());
+            circumstances.asking.noted = id.and_then(|id| self.noted_use(id));
+            explain::explain(view, asked.token.expose(), &circumstances)
+        })
+    }
+
+    /// A portal cookie that could not even be read.
+    pub fn refuse_cookie(&self, denied: Denied, from: Option<IpAddr>) -> Failure {
+        self.judged(PresentedKind::Portal, Some(denied.reason));
+        self.count_failed(Means::Cookie, self.refused(denied, from))
     }
 
     /// Ends the token that is presented, whatever it is; says nothing about whether it was one.

@@ -38,8 +38,9 @@ pub fn address(app: &App, head: &Parts, facts: &Facts) -> Option<IpAddr> {
 /// credential of another scheme. The front has seen to it that there is one `Authorization` at most.
 pub fn bearer(head: &Parts) -> Option<&[u8]> {
     let value = head.headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, credential) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(credential)
+    // The scheme alone, after whose space there was nothing, presents the empty word.
+    let (_, rest) = value.split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"))?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b" ") }
 }
 
 /// Who is calling a route that is open to anybody: whoever is at the admin socket, or nobody.

@@ -67,6 +67,14 @@ impl Subject {
         }
     }
 
+    /// Its e-mail, where it is a user.
+    pub fn email(&self) -> Option<&str> {
+        match self {
+            Self::User { email, .. } => Some(email),
+            Self::Host { .. } | Self::Client { .. } => None,
+        }
+    }
+
     /// What people call it.
     pub fn label(&self) -> &str {
         match self {

@@ -22,6 +22,7 @@ pub mod audit;
 pub mod clients;
 pub mod credentials;
 pub mod enrollment;
+pub mod explain;
 pub mod hosts;
 pub mod install;
 pub mod inventory;
@@ -111,6 +112,9 @@ pub enum Forbidden {
     /// There is no policy of the name that was asked for.
     #[error("there is no such policy")]
     Policy,
+    /// Its use cannot be counted now, and it is good only if it is.
+    #[error("the credential's uses are counted, which is not possible now")]
+    Uncounted,
     /// More was asked for than the caller has itself.
     #[error("a token cannot be given more than its owner has")]
     Escalation,

@@ -3,7 +3,7 @@
 //! Closed by default: a policy that does not exist is met by nobody, and all that a policy lists must hold.
 //! A session, a service or a cookie carries no scope, so that none of them meets a policy that lists one.
 
-use super::{Forbidden, Refusal, access::Identity, verify::Good};
+use super::{Forbidden, Refusal, access::Identity};
 use crate::settings::{CredentialKind, Policy};
 
 /// The kinds by which somebody is known at all; which of them are let through is the policy's business.
@@ -22,11 +22,6 @@ pub fn meets(policy: Option<&Policy>, identity: &Identity) -> Result<(), Refusal
         return Err(Refusal::Forbidden(Forbidden::Scope));
     }
     Ok(())
-}
-
-/// The same of a credential that was found good, so that a use is counted only where this holds too.
-pub fn admits(policy: Option<&Policy>, good: &Good) -> Result<(), Refusal> {
-    meets(policy, &good.identity)
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use super::router::Route;
 
 pub mod admin_tokens;
 pub mod audit;
+pub mod authorize;
 pub mod clients;
 pub mod enrollments;
+pub mod explain;
 pub mod health;
 pub mod hosts;
 pub mod links;
@@ -26,6 +28,8 @@ pub mod users;
 pub const ALL: &[&[Route]] = &[
     health::ROUTES,
     oauth::ROUTES,
+    authorize::ROUTES,
+    explain::ROUTES,
     setup::ROUTES,
     me::ROUTES,
     users::ROUTES,

@@ -14,7 +14,7 @@ use crate::{
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
     },
-    rules::access::{Right, Subject},
+    rules::access::Right,
     settings::CredentialKind,
     token::Secret,
 };
@@ -176,10 +176,7 @@ impl<'a> ActiveShown<'a> {
     fn of(active: &'a Active, scope: &'a str) -> Self {
         let identity = &active.good.identity;
         let token = active.good.token.as_ref();
-        let email = match &identity.subject {
-            Subject::User { email, .. } => Some(email.as_str()),
-            Subject::Host { .. } | Subject::Client { .. } => None,
-        };
+        let email = identity.subject.email();
         let is_service = identity.kind == CredentialKind::Service;
         Self {
             active: true,
