@@ -17,6 +17,9 @@ use crate::{
     token::{Secret, TokenId},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What `POST /v1/enroll` carries.
 #[derive(Debug)]
 pub struct EnrollRequest {

@@ -14,13 +14,14 @@ fn options() -> Options {
     Options { cache_bytes: 0, ..Options::default() }
 }
 
-fn new_on(disk: &Disk) -> Store {
+/// A new store on a medium.
+pub(crate) fn new_on(disk: &Disk) -> Store {
     let site = Site::new_on(disk.medium(), &options(), &founding()).unwrap();
     Store::start(site, &options(), founding().id, founding().keys()).unwrap()
 }
 
 /// Opens what lies on a medium as a start does: judged first, without a change.
-fn open_on(medium: Medium) -> Result<Store, OpenError> {
+pub(crate) fn open_on(medium: Medium) -> Result<Store, OpenError> {
     let site = Site::on(medium, &options());
     let (id, keys) = judge(&site, &options(), &keyring("k1"))?;
     Store::start(site, &options(), id, keys)

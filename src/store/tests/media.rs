@@ -9,7 +9,7 @@ use super::super::redb::{Backend, Medium};
 
 /// The four things an engine does to a medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Deed {
+pub(crate) enum Deed {
     Read,
     Write,
     SetLen,
@@ -18,19 +18,19 @@ pub(in crate::store) enum Deed {
 
 /// Which deed fails, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Fault {
+pub(crate) struct Fault {
     /// Any but reading, where none is named.
-    pub(in crate::store) deed: Option<Deed>,
+    pub(crate) deed: Option<Deed>,
     /// How many of those succeed first.
-    pub(in crate::store) after: usize,
+    pub(crate) after: usize,
     /// Whether all that follow fail too.
-    pub(in crate::store) sticky: bool,
-    pub(in crate::store) kind: io::ErrorKind,
+    pub(crate) sticky: bool,
+    pub(crate) kind: io::ErrorKind,
 }
 
 /// What was done since the last sync, and where syncs were.
 #[derive(Clone, Debug)]
-pub(in crate::store) enum Event {
+pub(crate) enum Event {
     Write(usize, Vec<u8>),
     SetLen(usize),
     Sync,
@@ -49,50 +49,50 @@ struct Inner {
 
 /// A handle on the medium; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store) struct Disk(Arc<Mutex<Inner>>);
+pub(crate) struct Disk(Arc<Mutex<Inner>>);
 
 impl Disk {
-    pub(in crate::store) fn holding(bytes: Vec<u8>) -> Self {
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
         let disk = Self::default();
         disk.lock().bytes = bytes;
         disk
     }
 
-    pub(in crate::store) fn medium(&self) -> Medium {
+    pub(crate) fn medium(&self) -> Medium {
         Medium::custom(self.clone())
     }
 
-    pub(in crate::store) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.lock().bytes.clone()
     }
 
     /// From here on everything is written down.
-    pub(in crate::store) fn record(&self) {
+    pub(crate) fn record(&self) {
         let mut inner = self.lock();
         inner.recording = true;
         inner.events.clear();
     }
 
-    pub(in crate::store) fn acknowledge(&self, what: &str) {
+    pub(crate) fn acknowledge(&self, what: &str) {
         self.lock().note(|| Event::Acknowledged(what.to_owned()));
     }
 
-    pub(in crate::store) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.lock().events.clone()
     }
 
-    pub(in crate::store) fn break_with(&self, fault: Fault) {
+    pub(crate) fn break_with(&self, fault: Fault) {
         let mut inner = self.lock();
         inner.fault = Some(fault);
         inner.struck = false;
     }
 
-    pub(in crate::store) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.lock().fault = None;
     }
 
     /// Whether the fault has struck.
-    pub(in crate::store) fn struck(&self) -> bool {
+    pub(crate) fn struck(&self) -> bool {
         self.lock().struck
     }
 
@@ -167,15 +167,15 @@ impl Backend for Disk {
 }
 
 /// Numbers that look random and are the same in each run.
-pub(in crate::store) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(in crate::store) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// A number below `limit`.
-    pub(in crate::store) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -185,7 +185,7 @@ impl Dice {
 
 /// What may lie on a medium that held `start`, saw `events` and lost its power: all up to the last sync, and
 /// of what came after, anything in sectors of 512 bytes.
-pub(in crate::store) fn after_power_loss(start: &[u8], events: &[Event], dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn after_power_loss(start: &[u8], events: &[Event], dice: &mut Dice) -> Vec<u8> {
     let synced = events.iter().rposition(|event| matches!(event, Event::Sync)).unwrap_or(0);
     let mut bytes = start.to_vec();
     for (number, event) in events.iter().enumerate() {

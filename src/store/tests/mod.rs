@@ -1,9 +1,9 @@
 //! What the store promises, tested on memory, on files, and on media that fail.
 
 mod basics;
-mod faults;
+pub(crate) mod faults;
 mod files;
-pub(super) mod media;
+pub(crate) mod media;
 
 use core::ops::{Bound, ControlFlow};
 use std::{
@@ -26,7 +26,7 @@ pub(super) fn fixed(millis: u64) -> (TimeSource, Arc<AtomicU64>) {
     (TimeSource::Fixed(Arc::clone(&shared)), shared)
 }
 
-pub(super) fn keyring(id: &str) -> Keyring {
+pub(crate) fn keyring(id: &str) -> Keyring {
     // Not all bytes equal: such keys are refused.
     let mut key = [7; 32];
     key[..id.len()].copy_from_slice(id.as_bytes());
@@ -38,7 +38,7 @@ pub(super) fn founding() -> Founding {
     Founding::new(keyring("k1").current(), fresh, 1_000).unwrap()
 }
 
-pub(super) fn in_memory() -> Store {
+pub(crate) fn in_memory() -> Store {
     Store::in_memory(&founding(), &Options::default()).unwrap()
 }
 
