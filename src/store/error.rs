@@ -92,9 +92,6 @@ pub enum OpenError {
         /// What it should be.
         wanted: &'static str,
     },
-    /// The first rows of a new store could not be made.
-    #[error("the first rows of a new store do not hold together")]
-    Founding,
     /// The system refused.
     #[error("cannot {what} {}: {error}", .path.display())]
     System {
@@ -112,6 +109,24 @@ impl OpenError {
         Self::System { what, path: path.into(), error }
     }
 
+    /// The same, said of another path: that of the file which was copied.
+    pub(crate) fn about(mut self, other: &std::path::Path) -> Self {
+        match &mut self {
+            Self::Absent(path)
+            | Self::Exists(path)
+            | Self::InUse(path)
+            | Self::GoneMissing { store: path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Newer { path, .. }
+            | Self::Keys { path, .. }
+            | Self::WrongKey { path, .. }
+            | Self::Exposed { path, .. }
+            | Self::WrongType { path, .. }
+            | Self::System { path, .. } => other.clone_into(path),
+        }
+        self
+    }
+
     /// What an engine error means for the store at `path`.
     pub(crate) fn engine(path: impl Into<PathBuf>, error: EngineError) -> Self {
         let path = path.into();
@@ -119,7 +134,7 @@ impl OpenError {
             EngineError::InUse => Self::InUse(path),
             EngineError::Damaged(what) => Self::Damaged { path, what },
             EngineError::Foreign(what) => Self::Newer { path, what },
-            EngineError::Write(failure) => Self::system("write", path, io::Error::other(failure.message)),
+            EngineError::Write(failure) => Self::system("write", path, failure.into()),
             EngineError::Read(message) => Self::system("read", path, io::Error::other(message)),
         }
     }

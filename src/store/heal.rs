@@ -116,10 +116,14 @@ impl Condition {
         self.reading_failed.swap(false, Ordering::AcqRel)
     }
 
-    /// The engine was opened again; its first view has `generation`.
-    pub(crate) fn reopened(&self, generation: u64) {
+    /// Readers were moved over to another engine; its first view has `generation`.
+    pub(crate) fn moved_over(&self, generation: u64) {
         self.engine_since.store(generation, Ordering::Release);
         self.reading_failed.store(false, Ordering::Release);
+    }
+
+    /// The engine was opened again after a fault.
+    pub(crate) fn reopened(&self) {
         self.reopened.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -8,25 +8,32 @@
 //! - `place`, `site`: the directory with its few names, and what the engine is opened on.
 //! - `founding`, `own_key`: what a new store begins with, and its own key, sealed under the keyring.
 //! - `judge`: whether a file is a whole store of ours, decided before a byte of it is written.
-//! - `queue`, `writer`: the operations that wait, and the thread that runs and commits them.
+//! - `order`, `queue`, `writer`: the operations that wait, and the thread that runs and commits them.
 //! - `view`: what is read.
 //! - `heal`: degraded, probing, open again.
 //! - `clock`: the time, never behind the highest seen.
 //! - `last_used`: uses that have not reached the disk.
+//! - `migrate`: bringing an older store up to date.
+//! - `backup`, `stopped`, `replace`: copies, looking at a store that nobody runs, and putting a restored one in its place.
 //! - `stats`: what the store counts about itself.
 
+mod backup;
 mod clock;
 mod error;
 mod founding;
 mod heal;
 mod judge;
 mod last_used;
+mod migrate;
+mod order;
 mod own_key;
 mod place;
 mod queue;
 mod redb;
+mod replace;
 mod site;
 mod stats;
+mod stopped;
 mod view;
 mod writer;
 
@@ -44,28 +51,32 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub use self::{
+    backup::{Backup, BackupReader},
+    clock::TimeSource,
+    error::{OpenError, WriteError},
+    founding::{Founding, FreshStore},
+    heal::Health,
+    last_used::{FLUSH_IDS_MAX, LastUsed, Noted},
+    order::{Compacted, Written},
+    own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
+    place::{MARKER_FILE, Presence, STORE_FILE, presence},
+    replace::Replacement,
+    stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},
+    stopped::Stopped,
+    view::{EmptyView, ReadView},
+};
 use self::{
     clock::Clock,
     heal::Condition,
+    order::{Order, Wish},
     place::Place,
     queue::{NotTaken, Queue},
     redb::{EngineError, Medium},
     site::Site,
     stats::Counters,
     view::Published,
-    writer::{Job, Wish, Writer},
-};
-pub use self::{
-    clock::TimeSource,
-    error::{OpenError, WriteError},
-    founding::{Founding, FreshStore},
-    heal::Health,
-    last_used::{FLUSH_IDS_MAX, LastUsed, Noted},
-    own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
-    place::{MARKER_FILE, Presence, STORE_FILE, presence},
-    stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},
-    view::{EmptyView, ReadView},
-    writer::Written,
+    writer::Writer,
 };
 use crate::{
     records::{StoreKeys, Time, Txn, meta::HighestTime},
@@ -107,7 +118,7 @@ pub(crate) struct Shared {
     keys: Arc<StoreKeys>,
     site: Site,
     clock: Clock,
-    queue: Arc<Queue<Job>>,
+    queue: Arc<Queue<Order>>,
     condition: Arc<Condition>,
     published: Published,
     hooks: RwLock<Vec<Hook>>,
@@ -143,15 +154,31 @@ impl Store {
     /// Makes a new store in `dir`, and the directory if need be; refuses where there is or was one.
     pub fn create(dir: &Path, founding: &Founding, options: &Options) -> Result<Self, OpenError> {
         let place = Place::take(dir, true)?;
-        let site = Site::new_in(place, options, founding)?;
+        let site = Site::new_in(&place, options, founding)?;
         Self::start(site, options, founding.id, founding.keys())
     }
 
     /// Opens the store in `dir`. Whatever is wrong with it, it is not changed by being refused.
     pub fn open(dir: &Path, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
         let site = Site::existing_in(Place::take(dir, false)?, options)?;
-        let (id, keys) = judge::judge(&site, options, keyring)?;
+        Self::open_on(site, keyring, options)
+    }
+
+    /// Judges what lies on `site`, brings its schema up to date and opens it.
+    pub(crate) fn open_on(site: Site, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
+        Self::open_with(site, keyring, options, &migrate::CURRENT)
+    }
+
+    fn open_with(
+        site: Site,
+        keyring: &Keyring,
+        options: &Options,
+        schema: &migrate::Schema,
+    ) -> Result<Self, OpenError> {
+        let judge::Judged { id, keys, version, engine } = judge::judge(&site, options, keyring, schema)?;
+        drop(engine); // a dry run: nothing of it has reached the file
         site.settle()?;
+        migrate::migrate(&site, &keys, version, schema)?;
         Self::start(site, options, id, keys)
     }
 
@@ -163,10 +190,8 @@ impl Store {
 
     /// Starts the writer on what was judged to be a store that these keys belong to.
     fn start(site: Site, options: &Options, id: [u8; 16], keys: StoreKeys) -> Result<Self, OpenError> {
-        let path = site.path();
-        let failed = |error: EngineError| OpenError::engine(&path, error);
-        let engine = site.open_engine().map_err(failed)?;
-        let snapshot = engine.snapshot().map_err(failed)?;
+        let engine = site.open_engine().map_err(|error| site.fault(error))?;
+        let snapshot = engine.snapshot().map_err(|error| site.fault(error))?;
         let keys = Arc::new(keys);
         let queue = Arc::new(Queue::new(options.queue_operations_max));
         let poked = Arc::clone(&queue);
@@ -189,7 +214,7 @@ impl Store {
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
-            .map_err(|error| OpenError::system("start a thread for", &path, error))?;
+            .map_err(|error| OpenError::system("start a thread for", shared.site.path(), error))?;
         Ok(Self(Arc::new(Handle { shared, thread: Mutex::new(Some(thread)) })))
     }
 
@@ -267,7 +292,7 @@ impl Store {
             return;
         }
         let asked = Arc::clone(shared);
-        let job = writer::job(
+        let job = order::job(
             Wish::KeepTime,
             |_| Ok::<(), ()>(()),
             move |outcome| {
@@ -276,7 +301,18 @@ impl Store {
                 }
             },
         );
-        self.queue_up(job);
+        self.queue_up(Order::Run(job));
+    }
+
+    /// Gives the space of removed rows back to the file system, by copying what is left: there must be space
+    /// for the copy. Reading goes on, changes wait.
+    pub fn compact(&self) -> impl Future<Output = Result<Compacted, WriteError>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        self.queue_up(Order::Compact(Box::new(move |outcome| {
+            // A caller that has gone away is told nothing.
+            let _ = answer.send(outcome);
+        })));
+        async { answered.await.unwrap_or(Err(WriteError::Internal)) }
     }
 
     fn hand_over<T, E>(
@@ -290,16 +326,17 @@ impl Store {
     {
         let (answer, answered) = oneshot::channel();
         // A caller that has gone away is told nothing.
-        self.queue_up(writer::job(wish, operation, move |outcome| drop(answer.send(outcome))));
+        let job = order::job(wish, operation, move |outcome| drop(answer.send(outcome)));
+        self.queue_up(Order::Run(job));
         answered
     }
 
-    fn queue_up(&self, job: Job) {
+    fn queue_up(&self, order: Order) {
         let shared = &self.0.shared;
         if let Some(refusal) = shared.condition.refusal() {
-            job.refuse(refusal);
-        } else if let Err((job, why)) = shared.queue.push(job) {
-            job.refuse(match why {
+            order.refuse(refusal);
+        } else if let Err((order, why)) = shared.queue.push(order) {
+            order.refuse(match why {
                 NotTaken::Full => {
                     shared.counters.refused_busy.fetch_add(1, Ordering::Relaxed);
                     WriteError::Busy

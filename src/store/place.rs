@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `bearerd.redb` | the store |
 //! | `bearerd.redb.initialised` | the marker: a store was made here once. Its absence is a first start |
-//! | `bearerd.redb.new` | a store in the making; what is left of one that was never finished is removed |
+//! | `bearerd.redb.new` | a store in the making: the first, a restored or a compacted one; what is left of one that was never finished is removed |
+//! | `bearerd.redb.replaced`, `….1`, … | what a restore has replaced |
+//! | `bearerd.redb.schema-N` | the store as it was before its schema was brought up to date from version N |
+//! | `bearerd.redb.backup` | a backup on its way out; has its name for a moment only |
 //! | `bearerd.redb.probe` | written, synced and removed to see whether the disk takes writes again |
 //!
 //! A store is made under its temporary name, synced, renamed, and only then marked. So a file under the
@@ -18,6 +21,7 @@ use std::{
         DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::error::OpenError;
@@ -26,7 +30,10 @@ use super::error::OpenError;
 pub const STORE_FILE: &str = "bearerd.redb";
 /// The file that says that a store was made here.
 pub const MARKER_FILE: &str = "bearerd.redb.initialised";
-const NEW_FILE: &str = "bearerd.redb.new";
+/// A store in the making.
+pub(crate) const NEW_FILE: &str = "bearerd.redb.new";
+const REPLACED_FILE: &str = "bearerd.redb.replaced";
+const BACKUP_FILE: &str = "bearerd.redb.backup";
 const PROBE_FILE: &str = "bearerd.redb.probe";
 
 const DIRECTORY_MODE: u32 = 0o700;
@@ -65,11 +72,13 @@ fn is_marked(dir: &Path) -> Result<bool, OpenError> {
     path.try_exists().map_err(|error| OpenError::system("look at", path, error))
 }
 
-/// A directory that this process has for itself.
-#[derive(Debug)]
+/// A directory that this process has for itself, and the name of a store's file in it. Others get the
+/// directory when the last clone goes.
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     dir: PathBuf,
-    lock: File,
+    lock: Arc<File>,
+    name: &'static str,
 }
 
 impl Place {
@@ -89,15 +98,25 @@ impl Place {
         // A group that may write here is the operator's choice; everybody is not.
         refuse_exposed(dir, &metadata, 0o002, DIRECTORY_MODE)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), lock }),
+            Ok(()) => Ok(Self { dir: dir.to_owned(), lock: Arc::new(lock), name: STORE_FILE }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
             Err(TryLockError::Error(error)) => Err(OpenError::system("lock the directory", dir, error)),
         }
     }
 
-    /// The store's path.
+    /// The same directory, for the store that is in the making there.
+    pub(crate) fn for_new(&self) -> Self {
+        Self { name: NEW_FILE, ..self.clone() }
+    }
+
+    /// Whether the store is still in the making.
+    fn is_new(&self) -> bool {
+        self.name == NEW_FILE
+    }
+
+    /// The path of the store's file.
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.join(STORE_FILE)
+        self.dir.join(self.name)
     }
 
     /// Opens the store's file.
@@ -136,20 +155,74 @@ impl Place {
             }
             Presence::Absent => {}
         }
-        if let error @ OpenError::Damaged { .. } = self.absent() {
-            return Err(error);
+        match self.absent() {
+            OpenError::Absent(_) => self.begin_new(),
+            error => Err(error),
         }
-        self.remove(NEW_FILE)?;
+    }
+
+    /// Begins a store beside the one that is there.
+    pub(crate) fn begin_new(&self) -> Result<File, OpenError> {
+        if self.is_new() {
+            return Err(OpenError::Exists(self.store()));
+        }
+        self.sweep()?;
         self.make(NEW_FILE)
     }
 
-    /// Gives the finished new store its name, and marks the directory.
-    pub(crate) fn finish(&self, new: &File) -> Result<(), OpenError> {
+    /// Gives the finished new store its name, in the place of whatever has it.
+    pub(crate) fn name_new(&self, new: &File) -> Result<(), OpenError> {
         let path = self.dir.join(NEW_FILE);
         new.sync_all().map_err(|error| OpenError::system("sync", &path, error))?;
-        fs::rename(&path, self.store()).map_err(|error| OpenError::system("rename", &path, error))?;
-        self.sync()?;
-        self.mark()
+        fs::rename(&path, self.dir.join(STORE_FILE))
+            .map_err(|error| OpenError::system("rename", &path, error))
+    }
+
+    /// Gives the store that is there a second name, so that it outlives its replacement. None where there
+    /// is no store.
+    pub(crate) fn keep_replaced(&self) -> Result<Option<PathBuf>, OpenError> {
+        let store = self.dir.join(STORE_FILE);
+        let names = (0u32..).map(|number| match number {
+            0 => REPLACED_FILE.to_owned(),
+            number => format!("{REPLACED_FILE}.{number}"),
+        });
+        for kept in names.map(|name| self.dir.join(name)) {
+            match fs::hard_link(&store, &kept) {
+                Ok(()) => return Ok(Some(kept)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(OpenError::system("keep", store, error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps a copy of the store's file under its own name and `suffix`, durably, unless there is one. One
+    /// that is in the making is itself a copy.
+    pub(crate) fn keep_copy(&self, suffix: &str) -> Result<(), OpenError> {
+        if self.is_new() {
+            return Ok(());
+        }
+        let kept = self.dir.join(format!("{}.{suffix}", self.name));
+        if kept.try_exists().map_err(|error| OpenError::system("look at", &kept, error))? {
+            return Ok(());
+        }
+        self.sweep()?;
+        let mut copy = self.make(NEW_FILE)?;
+        let copied = File::open(self.store()).and_then(|mut store| io::copy(&mut store, &mut copy));
+        copied
+            .and_then(|_| copy.sync_all())
+            .and_then(|()| fs::rename(self.dir.join(NEW_FILE), &kept))
+            .map_err(|error| OpenError::system("keep", &kept, error))?;
+        self.sync()
+    }
+
+    /// A file without a name, gone when it is closed.
+    pub(crate) fn scratch(&self) -> Result<File, OpenError> {
+        self.remove(BACKUP_FILE)?;
+        let file = self.make(BACKUP_FILE)?;
+        self.remove(BACKUP_FILE)?;
+        Ok(file)
     }
 
     /// Writes the marker where it is missing: a store that was renamed into place is initialised.
@@ -168,15 +241,19 @@ impl Place {
         self.sync()
     }
 
+    /// Finishes what a crash may have left between the naming of a new store and its marking, and removes
+    /// what is left of one that was never finished.
+    pub(crate) fn settle(&self) -> Result<(), OpenError> {
+        if self.is_new() {
+            return Ok(());
+        }
+        self.mark()?;
+        self.sweep()
+    }
+
     /// Removes what is left of a store that was never finished.
     pub(crate) fn sweep(&self) -> Result<(), OpenError> {
         self.remove(NEW_FILE)
-    }
-
-    /// Lets others have the directory.
-    pub(crate) fn release(&self) {
-        // If this fails, the lock goes with the file.
-        let _ = self.lock.unlock();
     }
 
     /// Whether the file system takes writes, by the same calls that the engine makes; and whether `store`
@@ -193,7 +270,7 @@ impl Place {
             .and_then(|()| probe.write_all_at(&vec![0xb5; PROBE_BYTES], 0))
             .and_then(|()| probe.sync_data());
         let removed = fs::remove_file(&path);
-        written.and(removed)
+        written.and(removed).and_then(|()| self.lock.sync_all())
     }
 
     fn make(&self, name: &str) -> Result<File, OpenError> {
@@ -223,21 +300,19 @@ impl Place {
         }
     }
 
-    fn sync(&self) -> Result<(), OpenError> {
+    /// Makes names durable.
+    pub(crate) fn sync(&self) -> Result<(), OpenError> {
         self.lock.sync_all().map_err(|error| OpenError::system("sync the directory", &self.dir, error))
     }
 }
 
-/// Makes a directory that survives a power cut, unless it is there.
+/// Makes a directory, unless it is there.
 fn make_directory(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+    // A new directory must survive a power cut as well as what is in it. Whoever made it somewhere where we
+    // may not look has seen to that.
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).map_or(Ok(()), |parent| parent.sync_all())
 }
 
 /// Opens a file that nobody else can write.

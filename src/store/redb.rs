@@ -6,152 +6,40 @@
 //! acknowledged changes are gone without an error. It knows bytes and tables, and nothing of records,
 //! files' names or when to open again.
 
+mod batch;
+mod copy;
+mod error;
 mod guard;
+mod medium;
+mod read_only;
 
 use std::{
-    cell::{OnceCell, RefCell},
-    fs::File,
-    io,
     ops::{Bound, ControlFlow},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
 };
 
-use ::redb::{
-    Builder, CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
-    ReadableDatabase as _, ReadableTable, StorageBackend, StorageError, Table, TableDefinition, TableError,
-    TableHandle as _, TransactionError, WriteTransaction,
-    backends::{FileBackend, InMemoryBackend},
-};
-
 /// What tests put under the engine.
 #[cfg(test)]
 pub(crate) use ::redb::StorageBackend as Backend;
+use ::redb::{
+    Builder, Database, Durability, MultimapTableHandle as _, ReadOnlyTable, ReadTransaction,
+    ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
+    WriteTransaction,
+};
 
-pub(crate) use self::guard::WriteFailure;
 use self::guard::{Guard, Guarded};
+pub(crate) use self::{batch::Batch, error::EngineError, guard::WriteFailure, medium::Medium};
 use crate::records::{
     StoreKeys,
-    txn::Rows,
-    view::{Direction, Fault, KeyRange, TableId, View, Visit},
+    view::{Direction, Fault, KeyRange, TableId, Visit},
 };
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
-type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 const fn definition(table: TableId) -> Definition {
     TableDefinition::new(table.name())
-}
-
-/// Why the engine could not do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EngineError {
-    /// Another process has the store open.
-    InUse,
-    /// What lies there is not a whole store.
-    Damaged(String),
-    /// Of a version that this one does not know.
-    Foreign(String),
-    /// A write did not succeed.
-    Write(WriteFailure),
-    /// Reading did not succeed, or the handle was given up.
-    Read(String),
-}
-
-impl EngineError {
-    /// A write outside of the engine that did not succeed.
-    pub(crate) fn of_write(error: &io::Error) -> Self {
-        Self::Write(WriteFailure::of(error))
-    }
-}
-
-impl From<StorageError> for EngineError {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Corrupted(message) => Self::Damaged(message),
-            StorageError::Io(error) => match error.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(error.to_string()),
-                _ => Self::Read(error.to_string()),
-            },
-            other => Self::Read(other.to_string()),
-        }
-    }
-}
-
-impl From<DatabaseError> for EngineError {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
-            DatabaseError::UpgradeRequired(version) => Self::Foreign(format!("file format {version}")),
-            DatabaseError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<TableError> for EngineError {
-    fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<TransactionError> for EngineError {
-    fn from(error: TransactionError) -> Self {
-        match error {
-            TransactionError::Storage(error) => error.into(),
-            other => Self::Read(other.to_string()),
-        }
-    }
-}
-
-impl From<CommitError> for EngineError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Storage(error) => error.into(),
-            other => Self::Read(other.to_string()),
-        }
-    }
-}
-
-/// Where the bytes are: a file, or memory. Shared by the engines that are opened on it one after the other.
-#[derive(Clone, Debug)]
-pub(crate) struct Medium(Arc<dyn StorageBackend>);
-
-impl Medium {
-    /// A file that is open for reading and writing.
-    pub(crate) fn file(file: File) -> Result<Self, EngineError> {
-        Ok(Self(Arc::new(FileBackend::new(file)?)))
-    }
-
-    /// Memory, gone with the last handle.
-    pub(crate) fn memory() -> Self {
-        Self(Arc::new(InMemoryBackend::new()))
-    }
-
-    /// Anything else; tests inject faults here.
-    #[cfg(test)]
-    pub(crate) fn custom(backend: impl StorageBackend) -> Self {
-        Self(Arc::new(backend))
-    }
-
-    /// Its size in bytes.
-    pub(crate) fn len(&self) -> Result<u64, EngineError> {
-        self.0.len().map_err(|error| EngineError::Read(error.to_string()))
-    }
-
-    /// Gives its locks back.
-    pub(crate) fn release(&self) {
-        // All that can fail is giving back locks, which go with the file itself anyway.
-        let _ = self.0.close();
-    }
-
-    fn backend(&self) -> &dyn StorageBackend {
-        self.0.as_ref()
-    }
 }
 
 /// How to open what is there.
@@ -188,6 +76,21 @@ impl Engine {
             return Err(EngineError::Damaged("there is something already".to_owned()));
         }
         Self::start(medium, Opening { cache_bytes, dry: false, verify: false })
+    }
+
+    /// Makes a copy of `snapshot` on an empty medium, durably, and closes it. Answers how many rows each
+    /// table has.
+    pub(crate) fn copy(
+        snapshot: &Snapshot,
+        medium: &Medium,
+        cache_bytes: usize,
+    ) -> Result<Vec<u64>, EngineError> {
+        let engine = Self::create(medium, cache_bytes)?;
+        let copied = engine.committed(|transaction| copy::rows(snapshot, transaction));
+        match copied {
+            Ok(rows) => engine.close().map(|()| rows),
+            Err(error) => Err(error),
+        }
     }
 
     fn start(medium: &Medium, opening: Opening) -> Result<Self, EngineError> {
@@ -240,23 +143,50 @@ impl Engine {
         work: impl FnOnce(&mut Batch<'_>) -> bool,
     ) -> Result<(), EngineError> {
         let result = unharmed(|| {
-            let mut transaction = self.database.begin_write()?;
-            // Refused only for transactions that touched savepoints.
-            let _ = transaction.set_durability(Durability::Immediate);
-            transaction.set_two_phase_commit(true);
-            transaction.set_quick_repair(true);
+            let transaction = self.begin()?;
             let mut batch = Batch::over(&transaction, keys, &self.guard);
             let commit = work(&mut batch);
-            let fault = batch.into_fault();
-            match fault {
-                Some(fault) => {
-                    transaction.abort()?;
-                    Err(fault)
-                }
+            match batch.into_fault() {
+                Some(fault) => transaction.abort().map_err(EngineError::from).and(Err(fault)),
                 None if commit => Ok(transaction.commit()?),
                 None => Ok(transaction.abort()?),
             }
         });
+        self.whole(result)
+    }
+
+    /// Makes a table that this version does not know.
+    #[cfg(test)]
+    pub(crate) fn make_strange_table(&self, name: &str) -> Result<(), EngineError> {
+        self.committed(|transaction| {
+            transaction.open_table(TableDefinition::<&[u8], &[u8]>::new(name))?;
+            Ok(())
+        })
+    }
+
+    /// Runs `work` over one write transaction and commits it durably, unless it fails.
+    fn committed<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.whole(unharmed(|| {
+            let transaction = self.begin()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        }))
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, EngineError> {
+        let mut transaction = self.database.begin_write()?;
+        // Refused only for transactions that touched savepoints.
+        let _ = transaction.set_durability(Durability::Immediate);
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    fn whole<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         // A write that failed is the cause of whatever else went wrong.
         match self.guard.failure() {
             Some(failure) => Err(EngineError::Write(failure.clone())),
@@ -283,10 +213,10 @@ impl Engine {
     /// Closes an engine that is done with, keeping the medium's locks.
     pub(crate) fn close(self) -> Result<(), EngineError> {
         let Self { database, guard, .. } = self;
-        unharmed(|| Ok(database.close()?))?;
+        let closed = unharmed(|| Ok(database.close()?));
         match guard.failure() {
             Some(failure) => Err(EngineError::Write(failure.clone())),
-            None => Ok(()),
+            None => closed,
         }
     }
 
@@ -298,10 +228,7 @@ impl Engine {
 
 fn table_names(transaction: &ReadTransaction) -> Result<Vec<String>, EngineError> {
     let plain = transaction.list_tables()?.map(|table| table.name().to_owned());
-    let multi = transaction.list_multimap_tables()?.map(|table| {
-        use ::redb::MultimapTableHandle as _;
-        table.name().to_owned()
-    });
+    let multi = transaction.list_multimap_tables()?.map(|table| table.name().to_owned());
     Ok(plain.chain(multi).collect())
 }
 
@@ -334,113 +261,16 @@ impl Snapshot {
         scan(self.table(table)?, range, direction, visit)
     }
 
+    /// How many rows each table has.
+    pub(crate) fn row_counts(&self) -> Result<Vec<u64>, EngineError> {
+        unharmed(|| Ok(self.tables.iter().map(ReadTable::len).collect::<Result<_, _>>()?))
+    }
+
     fn table(&self, table: TableId) -> Result<&ReadTable, EngineError> {
         // There is one for each: `Engine::snapshot` opened them all.
         self.tables
             .get(usize::from(table.number()))
             .ok_or_else(|| EngineError::Read("no such table".to_owned()))
-    }
-}
-
-/// The write transaction that is open, as the operations of a batch see it: with the writes of those that
-/// came before.
-pub(crate) struct Batch<'t> {
-    transaction: &'t WriteTransaction,
-    tables: [OnceCell<OpenTable<'t>>; TableId::ALL.len()],
-    keys: &'t StoreKeys,
-    guard: &'t Guard,
-    fault: RefCell<Option<EngineError>>,
-}
-
-impl<'t> Batch<'t> {
-    fn over(transaction: &'t WriteTransaction, keys: &'t StoreKeys, guard: &'t Guard) -> Self {
-        let tables = [const { OnceCell::new() }; TableId::ALL.len()];
-        Self { transaction, tables, keys, guard, fault: RefCell::default() }
-    }
-
-    /// Whether something has gone wrong, so that nothing of this batch may be committed.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.fault.borrow().is_some() || self.guard.failure().is_some()
-    }
-
-    /// Writes rows. If that fails, the batch is spent.
-    pub(crate) fn apply(&mut self, rows: &Rows) {
-        if let Err(error) = unharmed(|| self.put(rows)) {
-            self.fault.borrow_mut().get_or_insert(error);
-        }
-    }
-
-    fn put(&mut self, rows: &Rows) -> Result<(), EngineError> {
-        for (id, rows) in rows {
-            self.table(*id)?;
-            let Some(table) = self.tables.get_mut(usize::from(id.number())).and_then(OnceCell::get_mut)
-            else {
-                continue;
-            };
-            for (key, value) in rows {
-                match value {
-                    Some(value) => table.insert(key.as_slice(), value.as_slice())?,
-                    None => table.remove(key.as_slice())?,
-                };
-            }
-        }
-        Ok(())
-    }
-
-    /// Sees to it that nothing of this batch is committed.
-    pub(crate) fn spoil(&self, why: &str) {
-        self.fault.borrow_mut().get_or_insert(EngineError::Read(why.to_owned()));
-    }
-
-    /// Makes every table, as a new store needs.
-    pub(crate) fn make_tables(&mut self) {
-        for table in TableId::ALL {
-            if let Err(error) = self.table(table) {
-                self.fault.borrow_mut().get_or_insert(error);
-            }
-        }
-    }
-
-    fn table(&self, table: TableId) -> Result<&OpenTable<'t>, EngineError> {
-        let missing = || EngineError::Read("no such table".to_owned());
-        let cell = self.tables.get(usize::from(table.number())).ok_or_else(missing)?;
-        if cell.get().is_none() {
-            // Opened for the first time, so the cell is empty and takes it.
-            let _ = cell.set(self.transaction.open_table(definition(table))?);
-        }
-        cell.get().ok_or_else(missing)
-    }
-
-    fn note<T>(&self, result: Result<T, EngineError>) -> Result<T, Fault> {
-        result.map_err(|error| {
-            self.fault.borrow_mut().get_or_insert(error);
-            Fault::Unreadable
-        })
-    }
-
-    fn into_fault(self) -> Option<EngineError> {
-        self.fault.into_inner()
-    }
-}
-
-impl View for Batch<'_> {
-    fn keys(&self) -> &StoreKeys {
-        self.keys
-    }
-
-    fn bytes(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        self.note(unharmed(|| Ok(self.table(table)?.get(key)?.map(|value| value.value().to_vec()))))
-    }
-
-    fn scan(
-        &self,
-        table: TableId,
-        range: KeyRange<'_>,
-        direction: Direction,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), Fault> {
-        let walked = self.table(table).and_then(|table| scan(table, range, direction, visit));
-        self.note(walked)?
     }
 }
 

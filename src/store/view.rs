@@ -32,6 +32,11 @@ impl ReadView {
         Self { snapshot, keys, condition, generation }
     }
 
+    /// What the engine holds.
+    pub(crate) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Grows with each commit. What was read under one generation may be remembered only while the store
     /// is at that generation.
     pub const fn generation(&self) -> u64 {

@@ -11,86 +11,20 @@ use std::{
 };
 
 use super::{
-    Shared, WriteError,
+    Shared, WriteError, backup,
     heal::{BackOff, Health},
+    order::{Compacted, Deliver, Job, Order, Turn, Wish, Written},
     redb::{Batch, Engine, EngineError, Snapshot},
+    site::Beside,
     view::ReadView,
 };
 use crate::records::{
     meta::HighestTime,
     txn::{Rows, Txn},
-    view::TableId,
 };
 
 /// The most operations that one commit carries.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 512;
-
-/// What was written by a commit.
-#[derive(Clone, Copy, Debug)]
-pub enum Written<'a> {
-    /// These rows and no others.
-    Rows(&'a [Rows]),
-    /// Anything may have changed: the store was opened again.
-    Everything,
-}
-
-impl Written<'_> {
-    /// Calls `each` with the table and the key of every row that was put or removed; false where everything
-    /// may have changed, and nothing was named.
-    pub fn each(&self, mut each: impl FnMut(TableId, &[u8])) -> bool {
-        match self {
-            Self::Everything => false,
-            Self::Rows(sets) => {
-                for (table, rows) in sets.iter().flat_map(|rows| rows.iter()) {
-                    for key in rows.keys() {
-                        each(*table, key);
-                    }
-                }
-                true
-            }
-        }
-    }
-}
-
-/// What an operation is handed when its turn comes.
-pub(crate) enum Turn<'a, 'v> {
-    /// Go on.
-    Yours(&'a mut Txn<'v>),
-    /// It will not be run.
-    Never(WriteError),
-}
-
-/// How an operation ended, and what is told to its caller once the outcome is known.
-pub(crate) struct Verdict {
-    pub(crate) accepted: bool,
-    pub(crate) deliver: Deliver,
-}
-
-/// Answers the caller: with the operation's own result, or with why it came to nothing.
-pub(crate) type Deliver = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
-
-/// What an operation wants beside a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Nothing.
-    Plain,
-    /// The highest time shall reach the disk, whatever is written.
-    KeepTime,
-    /// The system's own time, even behind the highest seen, which becomes the highest if it accepts.
-    TurnClockBack,
-}
-
-/// An operation that waits.
-pub(crate) struct Job {
-    pub(crate) run: Box<dyn FnOnce(Turn<'_, '_>) -> Option<Verdict> + Send>,
-    pub(crate) wish: Wish,
-}
-
-impl Job {
-    pub(crate) fn refuse(self, error: WriteError) {
-        (self.run)(Turn::Never(error));
-    }
-}
 
 /// What a batch has come to so far.
 #[derive(Default)]
@@ -126,7 +60,9 @@ impl Writer {
                 self.fall_ill(Health::Unavailable("the store could not be read".to_owned()));
             }
             if self.ill.is_some() {
-                self.refuse(taken.items);
+                for order in taken.items {
+                    order.refuse(self.refusal());
+                }
                 self.try_to_heal();
             } else {
                 self.work(taken.items);
@@ -146,25 +82,28 @@ impl Writer {
         self.note_size();
     }
 
-    /// Runs jobs in their order; one that turns the clock back has a batch of its own.
-    fn work(&mut self, jobs: Vec<Job>) {
-        let mut batch = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            if job.wish == Wish::TurnClockBack {
-                self.commit(core::mem::take(&mut batch));
-                self.commit(vec![job]);
-            } else {
-                batch.push(job);
+    /// Carries orders out as they came; an operation that turns the clock back has a batch of its own.
+    fn work(&mut self, orders: Vec<Order>) {
+        let mut batch = Vec::with_capacity(orders.len());
+        for order in orders {
+            match order {
+                Order::Run(job) if job.wish == Wish::TurnClockBack => {
+                    self.commit(core::mem::take(&mut batch));
+                    self.commit(vec![job]);
+                }
+                Order::Run(job) => batch.push(job),
+                Order::Compact(answer) => {
+                    self.commit(core::mem::take(&mut batch));
+                    answer(self.compact());
+                }
             }
         }
         self.commit(batch);
     }
 
-    fn refuse(&self, jobs: Vec<Job>) {
-        let error = self.shared.condition.refusal().unwrap_or(WriteError::Unavailable);
-        for job in jobs {
-            job.refuse(error);
-        }
+    /// Why nothing is carried out now.
+    fn refusal(&self) -> WriteError {
+        self.shared.condition.refusal().unwrap_or(WriteError::Unavailable)
     }
 
     fn commit(&mut self, jobs: Vec<Job>) {
@@ -172,7 +111,10 @@ impl Writer {
             return;
         }
         if self.ill.is_some() {
-            return self.refuse(jobs);
+            for job in jobs {
+                job.refuse(self.refusal());
+            }
+            return;
         }
         let begun = Instant::now();
         let turning_back = jobs.iter().any(|job| job.wish == Wish::TurnClockBack);
@@ -184,7 +126,7 @@ impl Writer {
             {
                 outcome.take_turn(job, batch, &self.shared);
             }
-            outcome.finish(batch)
+            outcome.finish(batch, turning_back)
         });
         let published = committed.and_then(|()| {
             if outcome.is_worth_a_commit() { self.publish(&outcome, turning_back, begun) } else { Ok(()) }
@@ -264,14 +206,59 @@ impl Writer {
         if let Some(failure) = engine.failure() {
             return Err(ill(EngineError::Write(failure.clone())));
         }
-        self.generation += 1;
         self.reopened_at = Some(Instant::now());
-        self.shared.forget(self.generation, Written::Everything);
-        self.shared.condition.reopened(self.generation);
-        self.swap(snapshot);
-        // Only now may pages that the old handle's readers could still look at be written.
-        drop(core::mem::replace(&mut self.engine, engine));
+        self.shared.condition.reopened();
+        self.move_over(engine, snapshot);
         self.engine.confirm(&self.shared.keys).map_err(ill)
+    }
+
+    /// Moves readers over to another engine, and closes the one before. Only then may pages be written that
+    /// readers of the old one could still look at.
+    fn move_over(&mut self, engine: Engine, snapshot: Snapshot) {
+        self.generation += 1;
+        self.shared.forget(self.generation, Written::Everything);
+        self.shared.condition.moved_over(self.generation);
+        self.swap(snapshot);
+        drop(core::mem::replace(&mut self.engine, engine));
+    }
+
+    /// Copies the store, which leaves out the space of removed rows, and moves over to the copy. Readers
+    /// notice nothing; changes wait.
+    fn compact(&mut self) -> Result<Compacted, WriteError> {
+        if self.ill.is_some() {
+            return Err(self.refusal());
+        }
+        let refused = |error: &EngineError| Health::after(error).refusal().unwrap_or(WriteError::Unavailable);
+        let bytes_before = self.engine.size().map_err(|error| refused(&error))?;
+        let (beside, engine, snapshot) = self.copy_beside().map_err(|error| {
+            self.shared.site.sweep();
+            refused(&error)
+        })?;
+        let bytes_after = engine.size().map_err(|error| refused(&error))?;
+        self.shared.site.move_to(beside).map_err(|error| refused(&EngineError::of(error)))?;
+        // What the old handle would still write is of no use to anybody.
+        let abandoned = self.engine.abandon();
+        self.move_over(engine, snapshot);
+        self.note_size();
+        // Until the name is durable, a power cut could bring the file before back: nothing may be answered.
+        match abandoned.and_then(|()| self.shared.site.sync().map_err(EngineError::of)) {
+            Ok(()) => Ok(Compacted { bytes_before, bytes_after }),
+            Err(error) => {
+                let refusal = refused(&error);
+                self.fall_ill(Health::after(&error));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn copy_beside(&self) -> Result<(Beside, Engine, Snapshot), EngineError> {
+        let shared = &self.shared;
+        let beside = shared.site.beside().map_err(EngineError::of)?;
+        backup::copy(&self.engine.snapshot()?, &beside.medium)?;
+        let engine = shared.site.open_on(&beside.medium)?;
+        engine.confirm(&shared.keys)?;
+        let snapshot = engine.snapshot()?;
+        Ok((beside, engine, snapshot))
     }
 
     fn close(self) -> Result<(), EngineError> {
@@ -322,9 +309,13 @@ impl Outcome {
     }
 
     /// Adds the highest time; true if there is something to commit.
-    fn finish(&self, batch: &mut Batch<'_>) -> bool {
+    fn finish(&mut self, batch: &mut Batch<'_>, turning_back: bool) -> bool {
         if !self.is_worth_a_commit() {
             return false;
+        }
+        // A restore writes the higher time of two stores; what is lower is never believed.
+        if !turning_back && let Ok(HighestTime { millis }) = HighestTime::of(&*batch) {
+            self.highest_ms = self.highest_ms.max(millis);
         }
         let mut txn = Txn::new(&*batch, self.highest_ms);
         let noted = txn.note(&HighestTime { millis: self.highest_ms });
@@ -335,29 +326,4 @@ impl Outcome {
         batch.apply(&writes.rows);
         true
     }
-}
-
-/// Runs an operation that was asked for with a plain function.
-pub(crate) fn job<T, E>(
-    wish: Wish,
-    operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
-    answer: impl FnOnce(Result<Result<T, E>, WriteError>) + Send + 'static,
-) -> Job
-where
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    let run = move |turn: Turn<'_, '_>| match turn {
-        Turn::Never(error) => {
-            answer(Err(error));
-            None
-        }
-        Turn::Yours(txn) => {
-            let result = operation(txn);
-            let accepted = result.is_ok();
-            let deliver: Deliver = Box::new(move |outcome| answer(outcome.map(|()| result)));
-            Some(Verdict { accepted, deliver })
-        }
-    };
-    Job { run: Box::new(run), wish }
 }

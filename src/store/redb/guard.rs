@@ -35,6 +35,16 @@ pub(crate) struct WriteFailure {
     pub(crate) message: String,
 }
 
+impl From<WriteFailure> for io::Error {
+    fn from(failure: WriteFailure) -> Self {
+        if failure.full {
+            Self::new(io::ErrorKind::StorageFull, failure.message)
+        } else {
+            Self::other(failure.message)
+        }
+    }
+}
+
 impl WriteFailure {
     /// What an error of the file system means for the store.
     pub(crate) fn of(error: &io::Error) -> Self {

@@ -211,6 +211,17 @@ fn time_is_kept_by_commits_and_turned_back_only_by_the_operation_that_may() {
 }
 
 #[test]
+fn an_operation_can_raise_the_highest_time_and_not_lower_it() {
+    let (time, _clock) = fixed(5_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    for (written, kept) in [(90_000, 90_000), (7_000, 90_000)] {
+        let done = store.write_blocking(move |txn| txn.note(&HighestTime { millis: written }));
+        assert_eq!(done, Ok(Ok(())));
+        assert_eq!((HighestTime::of(&*store.view()).unwrap().millis, store.now_ms()), (kept, kept));
+    }
+}
+
+#[test]
 fn the_time_at_which_something_was_refused_as_expired_reaches_the_store() {
     let (time, clock) = fixed(5_000);
     let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();

@@ -4,7 +4,7 @@ use super::{
     media::{Deed, Dice, Disk, Event, Fault, after_power_loss},
     *,
 };
-use crate::store::{judge::judge, redb::Medium, site::Site};
+use crate::store::{judge::judge, migrate::CURRENT, redb::Medium, site::Site};
 
 /// Longer than anything here takes; whoever waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,9 +22,7 @@ pub(crate) fn new_on(disk: &Disk) -> Store {
 
 /// Opens what lies on a medium as a start does: judged first, without a change.
 pub(crate) fn open_on(medium: Medium) -> Result<Store, OpenError> {
-    let site = Site::on(medium, &options());
-    let (id, keys) = judge(&site, &options(), &keyring("k1"))?;
-    Store::start(site, &options(), id, keys)
+    Store::open_on(Site::on(medium, Path::new("test"), &options()), &keyring("k1"), &options())
 }
 
 /// Two rows that are only ever written together.
@@ -276,7 +274,8 @@ fn closed() -> (Vec<u8>, Dump) {
 /// Opens a file that was changed: either it is refused, and not written to, or nothing is different.
 fn check_changed(bytes: &[u8], rows: &Dump, what: &str) -> bool {
     let disk = Disk::holding(bytes.to_vec());
-    let whole = judge(&Site::on(disk.medium(), &options()), &options(), &keyring("k1")).is_ok();
+    let site = Site::on(disk.medium(), Path::new("test"), &options());
+    let whole = judge(&site, &options(), &keyring("k1"), &CURRENT).is_ok();
     assert_eq!(disk.bytes(), bytes, "{what}: written to");
     if whole {
         let store = open_on(disk.medium()).unwrap();

@@ -8,7 +8,7 @@ use super::*;
 
 const OTHER_KEY: [u8; 32] = *b"another key, 32 bytes of it here";
 
-fn made() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn made() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("data");
     let store = create(&dir);

@@ -1,9 +1,11 @@
 //! What the store promises, tested on memory, on files, and on media that fail.
 
 mod basics;
+mod copies;
 pub(crate) mod faults;
 mod files;
 pub(crate) mod media;
+mod migrations;
 
 use core::ops::{Bound, ControlFlow};
 use std::{

@@ -1,0 +1,83 @@
+//! Putting a restored store in the place of the one that is there.
+//!
+//! The backup is copied beside the store under the temporary name and opened there; rules then bring it up to
+//! what the store being replaced says, as operations like any other; and only a finished one takes the
+//! store's name. Until then nothing has happened, and the one that was replaced is kept.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{Options, Store, error::OpenError, place::Place, site::Site, stopped::Stopped};
+use crate::token::Keyring;
+
+/// A store that is about to take another one's place.
+#[derive(Debug)]
+pub struct Replacement {
+    place: Place,
+    file: File,
+    store: Store,
+}
+
+impl Replacement {
+    /// Opens a copy of the backup in the data directory, which is made where it is missing, and brings its
+    /// schema up to date.
+    pub fn begin(dir: &Path, backup: &Path, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
+        let place = Place::take(dir, true)?;
+        let mut file = place.begin_new()?;
+        let begun = Self::copy_and_open(&place, &mut file, backup, keyring, options);
+        if begun.is_err() {
+            place.sweep()?;
+        }
+        Ok(Self { store: begun?, place, file })
+    }
+
+    fn copy_and_open(
+        place: &Place,
+        file: &mut File,
+        backup: &Path,
+        keyring: &Keyring,
+        options: &Options,
+    ) -> Result<Store, OpenError> {
+        let failed = |error| OpenError::system("copy", backup, error);
+        let mut source = File::open(backup).map_err(failed)?;
+        // The engine's lock on a store that runs conflicts with this one; file systems without locks do not
+        // have running stores either.
+        if let Err(std::fs::TryLockError::WouldBlock) = source.try_lock_shared() {
+            return Err(OpenError::InUse(backup.to_owned()));
+        }
+        io::copy(&mut source, file).map_err(failed)?;
+        let ours = file.try_clone().map_err(failed)?;
+        let site = Site::on_disk(place.for_new(), ours, options)?;
+        let options = Options { verify_bytes_max: u64::MAX, ..options.clone() };
+        Store::open_on(site, keyring, &options).map_err(|error| error.about(backup))
+    }
+
+    /// The store that will take the place: what the backup holds, and what was written since.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store whose place is taken, if it can be read.
+    pub fn replaced(&self, keyring: &Keyring, options: &Options) -> Result<Stopped, OpenError> {
+        Stopped::at(Site::existing_in(self.place.clone(), options)?, keyring, options)
+    }
+
+    /// Takes the place. Answers where the replaced store is kept; none if there was none.
+    pub fn finish(self) -> Result<Option<PathBuf>, OpenError> {
+        self.store.close()?;
+        let kept = self.place.keep_replaced()?;
+        self.place.name_new(&self.file)?;
+        self.place.sync()?;
+        self.place.mark()?;
+        Ok(kept)
+    }
+
+    /// Leaves everything as it was.
+    pub fn abandon(self) -> Result<(), OpenError> {
+        self.store.close()?;
+        self.place.sweep()
+    }
+}

@@ -1,0 +1,100 @@
+use std::fs;
+
+use super::{files::made, *};
+use crate::{
+    records::meta::raw,
+    store::migrate::{Schema, Step},
+};
+
+/// A store whose schema says that it is of `version`.
+fn of_version(version: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (folder, dir) = made();
+    let store = open(&dir).unwrap();
+    let written = store.write_blocking(move |txn| {
+        txn.hint(TableId::Meta, raw::SCHEMA.to_vec(), version.to_be_bytes().to_vec());
+        Ok::<(), ()>(())
+    });
+    assert_eq!(written, Ok(Ok(())));
+    store.close().unwrap();
+    (folder, dir)
+}
+
+fn open_with(dir: &Path, version: u32, steps: &'static [Step]) -> Result<Store, OpenError> {
+    let place = Place::take(dir, false)?;
+    let site = Site::existing_in(place, &Options::default())?;
+    Store::open_with(site, &keyring("k1"), &Options::default(), &migrate::Schema { version, steps })
+}
+
+fn append(txn: &mut Txn<'_>, letter: u8) -> Result<(), Fault> {
+    let mut taken = txn.bytes(TableId::Projects, b"taken")?.unwrap_or_default();
+    taken.push(letter);
+    txn.hint(TableId::Projects, b"taken".to_vec(), taken);
+    Ok(())
+}
+
+const A: Step = |txn| append(txn, b'a');
+const B: Step = |txn| append(txn, b'b');
+const BROKEN: Step = |txn| append(txn, b'x').and(Err(Fault::Damaged(TableId::Users)));
+
+fn version_of(store: &Store) -> Option<Vec<u8>> {
+    store.view().bytes(TableId::Meta, raw::SCHEMA).unwrap()
+}
+
+#[test]
+fn an_older_store_is_brought_up_to_date_step_by_step_and_kept_as_it_was() {
+    let (_folder, dir) = of_version(0);
+    let before = fs::read(dir.join(STORE_FILE)).unwrap();
+    let store = open_with(&dir, 2, &[A, B]).unwrap();
+    expect(&store, "taken", Some("ab"));
+    assert_eq!(version_of(&store), Some(vec![0, 0, 0, 2]));
+    store.close().unwrap();
+    assert!(fs::read(dir.join("bearerd.redb.schema-0")).unwrap() == before);
+    // The steps are those that lead to the last version; from there, none is taken again.
+    expect(&open_with(&dir, 2, &[A, B]).unwrap(), "taken", Some("ab"));
+}
+
+#[test]
+fn a_store_that_is_half_way_goes_on_from_there() {
+    let (_folder, dir) = of_version(0);
+    assert!(matches!(open_with(&dir, 2, &[A, BROKEN]), Err(OpenError::Damaged { .. })));
+    let store = open_with(&dir, 2, &[A, B]).unwrap();
+    expect(&store, "taken", Some("ab"));
+}
+
+#[test]
+fn a_newer_store_and_one_from_before_the_first_step_are_refused_and_keep_every_byte() {
+    for (version, steps) in [(2, &[] as &[Step]), (0, &[])] {
+        let (_folder, dir) = of_version(version);
+        let before = fs::read(dir.join(STORE_FILE)).unwrap();
+        match (version, open_with(&dir, 1, steps)) {
+            (2, Err(OpenError::Newer { what, .. })) => assert_eq!(what, "schema 2"),
+            (0, Err(OpenError::Damaged { .. })) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(fs::read(dir.join(STORE_FILE)).unwrap() == before);
+    }
+}
+
+#[test]
+fn a_table_that_this_version_does_not_know_is_a_newer_store() {
+    let (_folder, dir) = made();
+    let file = fs::File::options().read(true).write(true).open(dir.join(STORE_FILE)).unwrap();
+    let opening = redb::Opening { cache_bytes: 1 << 20, dry: false, verify: false };
+    let engine = redb::Engine::open(&redb::Medium::file(file).unwrap(), opening).unwrap();
+    engine.make_strange_table("more").unwrap();
+    engine.close().unwrap();
+    let before = fs::read(dir.join(STORE_FILE)).unwrap();
+    match open(&dir) {
+        Err(OpenError::Newer { what, .. }) => assert_eq!(what, "table `more`"),
+        other => panic!("{other:?}"),
+    }
+    assert!(fs::read(dir.join(STORE_FILE)).unwrap() == before);
+}
+
+#[test]
+fn the_way_from_a_version_is_the_steps_after_it() {
+    let schema = Schema { version: 3, steps: &[A, B] };
+    for (version, reaches) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
+        assert_eq!(schema.reaches_from(version), reaches, "{version}");
+    }
+}
