@@ -144,3 +144,6 @@ pub fn verify(
     }
     Ok(Ok(seq.saturating_sub(head.cut_seq)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,3 +229,6 @@ pub fn revoke_many(
     }
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,8 @@ pub mod refusals;
 pub mod revocation;
 pub mod sessions;
 pub mod tokens;
+#[cfg(test)]
+mod town;
 pub mod users;
 pub mod verify;
 

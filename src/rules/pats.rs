@@ -150,16 +150,22 @@ fn ranges(texts: &[String]) -> Result<Vec<IpNet>, Refusal> {
     }
     let mut ranges = Vec::with_capacity(texts.len());
     for text in texts {
-        let range = match text.parse::<IpAddr>() {
-            Ok(address) => IpNet::from(address),
-            Err(_) => text.parse::<IpNet>().map_err(|_| bounds())?,
-        };
-        let range = canonical(range);
+        let range = range(text).map(canonical).ok_or_else(bounds)?;
         if !ranges.contains(&range) {
             ranges.push(range);
         }
     }
     Ok(ranges)
+}
+
+/// One range: `ADDRESS/BITS`, or an address alone. The address is read by the standard library, which takes
+/// no leading zeros, since others read those as octal.
+fn range(text: &str) -> Option<IpNet> {
+    let Some((address, bits)) = text.split_once('/') else {
+        return text.parse().ok().map(|address: IpAddr| IpNet::from(address));
+    };
+    let plain = bits.bytes().all(|byte| byte.is_ascii_digit());
+    IpNet::new(address.parse().ok()?, bits.parse().ok().filter(|_| plain)?).ok()
 }
 
 fn canonical(range: IpNet) -> IpNet {
@@ -384,3 +390,6 @@ pub(super) fn end(txn: &mut Txn<'_>, who: &Authorized, action: Action, token: To
     tokens::revoke(txn, token)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

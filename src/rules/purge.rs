@@ -124,3 +124,6 @@ fn died_at(view: &dyn View, token: &Token, now: Time) -> Result<Option<Time>, Fa
     let died = [token.revoked_at, token.expires_at, consumed, exhausted].into_iter().flatten().min();
     Ok(died.filter(|at| *at <= now))
 }
+
+#[cfg(test)]
+mod tests;

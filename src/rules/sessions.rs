@@ -136,3 +136,6 @@ pub fn end(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<(), Refus
     tokens::revoke(txn, token)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

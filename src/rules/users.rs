@@ -210,3 +210,6 @@ pub fn is_reserved(email: &str) -> bool {
     let domain = folded.rsplit('@').next().unwrap_or_default().trim_end_matches('.');
     domain == SYSTEM_DOMAIN || domain.strip_suffix(SYSTEM_DOMAIN).is_some_and(|rest| rest.ends_with('.'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Stories of the audit log: pages, the chain, and what retention cuts.
+
+use super::*;
+use crate::rules::town::Town;
+
+fn holds(town: &Town) -> Result<u64, Broken> {
+    verify(&town.shelf, &mut |_| Ok(())).unwrap()
+}
+
+fn cut_now(town: &mut Town) -> u64 {
+    town.change(cut).unwrap()
+}
+
+fn with_entries(count: usize) -> Town {
+    let mut town = Town::new();
+    for number in 0..count {
+        town.pass(10);
+        town.user(&format!("{number}@example.org"), &[]);
+    }
+    town
+}
+
+#[test]
+fn retention_cuts_what_is_too_old_and_the_chain_holds() {
+    let mut town = with_entries(20);
+    assert_eq!(cut_now(&mut town), 0, "kept for ever by default");
+    town.settings.audit.retention = Retention::Seconds(95);
+    assert!(is_cut_due(&town.shelf, &town.settings, town.time()).unwrap());
+    assert_eq!(cut_now(&mut town), 10);
+    assert!(!is_cut_due(&town.shelf, &town.settings, town.time()).unwrap());
+    assert_eq!(holds(&town), Ok(11), "ten are left, and the entry of the cut");
+    let head = AuditHead::of(&town.shelf).unwrap();
+    assert_eq!((head.cut_seq, head.seq), (10, 21));
+    assert_eq!(town.actions().last().map(String::as_str), Some("audit.cut"));
+    assert_eq!(cut_now(&mut town), 0);
+}
+
+#[test]
+fn an_entry_that_was_removed_after_a_cut_is_found() {
+    let mut town = with_entries(20);
+    town.settings.audit.retention = Retention::Seconds(95);
+    cut_now(&mut town);
+    town.shelf.tamper(TableId::Audit, &11u64.to_be_bytes(), None);
+    assert_eq!(holds(&town), Err(Broken::At(11)));
+}
+
+#[test]
+fn a_cut_takes_a_bounded_number_and_stands_still_after_the_clock_jumped() {
+    let mut town = with_entries(CUT_ROWS_MAX + 5);
+    town.settings.audit.retention = Retention::Seconds(1);
+    town.change(|txn, _| purge::may_run(txn)).unwrap();
+    assert_eq!(cut_now(&mut town), CUT_ROWS_MAX as u64);
+    assert_eq!(cut_now(&mut town), 4);
+    town.pass(3 * 86_400);
+    assert_eq!(cut_now(&mut town), 0);
+    town.pass(86_400);
+    assert_eq!(cut_now(&mut town), 3);
+    assert_eq!(holds(&town), Ok(1));
+}
+
+#[test]
+fn filters_hold_all_at_once_and_pages_go_on() {
+    let mut town = with_entries(9);
+    let second = town.shelf.audit()[1].clone();
+    let page = Page { after: None, limit: 4 };
+    let seqs = |filter: &Filter, page: &Page| {
+        let listed = list(&town.shelf, filter, page).unwrap();
+        (listed.items.iter().map(|entry| entry.seq).collect::<Vec<_>>(), listed.next)
+    };
+    let (first, next) = seqs(&Filter::default(), &page);
+    assert_eq!(first, [9, 8, 7, 6]);
+    assert_eq!(seqs(&Filter::default(), &Page { after: next, limit: 50 }).0, [5, 4, 3, 2, 1]);
+    let since = Filter { since: Some(second.at), until: Some(second.at.plus(20)), ..Filter::default() };
+    assert_eq!(seqs(&since, &page).0, [3, 2], "from its second on, before the other");
+    let resource = Filter { resource: Some(second.resource), ..Filter::default() };
+    assert_eq!(seqs(&resource, &page).0, [2]);
+    let actor =
+        Filter { actor: Some("local:0".into()), action: Some("user.create".into()), ..Filter::default() };
+    assert_eq!(seqs(&actor, &page).0.len(), 4);
+    let nothing = Filter { action: Some("user.update".into()), ..Filter::default() };
+    assert_eq!(seqs(&nothing, &page), (vec![], None));
+    town.pass(1);
+}

@@ -1,0 +1,146 @@
+//! Stories of all tokens.
+
+use super::*;
+use crate::rules::{
+    pats::Wish,
+    tokens::Minted,
+    town::{NOW, Town},
+};
+
+fn ids(listed: &Listed<Owned>) -> Vec<TokenId> {
+    listed.items.iter().map(|owned| owned.row.token.id).collect()
+}
+
+/// All pages of a filter, of `limit` rows each, while tokens go on being minted.
+fn walk(town: &mut Town, filter: &Filter, limit: usize, minting: UserId) -> Vec<TokenId> {
+    let mut page = Page { after: None, limit };
+    let mut seen = Vec::new();
+    loop {
+        let listed = list_all(&town.shelf, filter, town.time(), &|_| None, &page).unwrap();
+        assert!(listed.items.len() <= limit);
+        seen.extend(ids(&listed));
+        town.pass(1);
+        town.pat(minting, Wish::default()).unwrap();
+        let Some(next) = listed.next else { return seen };
+        page.after = Some(next);
+    }
+}
+
+fn mixed(town: &mut Town, users: &[UserId]) -> Vec<Minted> {
+    let mut all = Vec::new();
+    for round in 0..5 {
+        for user in users {
+            town.pass(1);
+            all.push(
+                if round % 2 == 0 { town.pat(*user, Wish::default()) } else { town.session(*user) }.unwrap(),
+            );
+        }
+    }
+    all
+}
+
+#[test]
+fn every_filter_gives_its_rows_newest_first_whatever_the_page() {
+    for limit in [1, 2, 3, 7, 50] {
+        let mut town = Town::new();
+        let users = ["anna@example.org", "bert@example.org"].map(|email| town.user(email, &[]).id);
+        let all = mixed(&mut town, &users);
+        let [anna, bert] = users;
+        for (user, kind) in
+            [(None, None), (Some(anna), None), (None, Some(Kind::Session)), (Some(anna), Some(Kind::Pat))]
+        {
+            let before = town.time();
+            let filter = Filter { user, kind, state: None };
+            let expected: Vec<TokenId> = all
+                .iter()
+                .rev()
+                .filter(|minted| user.is_none_or(|user| minted.token.owner == Owner::User(user)))
+                .filter(|minted| kind.is_none_or(|kind| minted.token.kind == kind))
+                .map(|minted| minted.token.id)
+                .collect();
+            let mut seen = walk(&mut town, &filter, limit, bert);
+            seen.retain(|id| all.iter().any(|minted| minted.token.id == *id));
+            assert_eq!(seen, expected, "{filter:?} by {limit}, from {before:?}");
+        }
+    }
+}
+
+#[test]
+fn a_state_is_filtered_and_an_owner_told() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let all = mixed(&mut town, &[anna.id]);
+    town.revoke(all[0].token.id).unwrap();
+    let page = Page { after: None, limit: 50 };
+    let list = |town: &Town, state| {
+        let filter = Filter { state: Some(state), ..Filter::default() };
+        list_all(&town.shelf, &filter, town.time(), &|_| None, &page).unwrap()
+    };
+    assert_eq!(ids(&list(&town, State::Revoked)), [all[0].token.id]);
+    assert_eq!(list(&town, State::Active).items.len(), 4);
+    assert_eq!(list(&town, State::Active).items[0].email.as_deref(), Some("anna@example.org"));
+    town.pass(3_600);
+    assert_eq!(list(&town, State::Expired).items.len(), 2, "sessions that nobody used");
+}
+
+#[test]
+fn a_found_token_is_known_by_its_whole_text() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish { max_uses: Some(1), ..Wish::default() }).unwrap();
+    let other = town.pat(anna.id, Wish::default()).unwrap();
+    let hash = TokenHash::of(pat.secret.expose());
+    let find = |id, hash| lookup(&town.shelf, &Found { id, hash }, town.time(), &|_| None);
+    let owned = find(Some(pat.token.id), hash).unwrap();
+    assert_eq!((owned.row.uses, owned.row.state), (Some(0), State::Active));
+    assert_eq!(find(Some(other.token.id), hash).unwrap_err(), Refusal::NotFound);
+    assert_eq!(find(None, hash).unwrap_err(), Refusal::NotFound);
+}
+
+fn revoke_all(town: &mut Town, condition: Condition) -> u64 {
+    let found = matching(&town.shelf, &condition, town.time(), None).unwrap().items;
+    town.change(|txn, _| revoke_many(txn, &By::system(), &condition, &found)).unwrap()
+}
+
+#[test]
+fn a_condition_takes_in_what_it_names_and_no_more() {
+    let mut town = Town::new();
+    let users = ["anna@example.org", "bert@example.org"].map(|email| town.user(email, &[]).id);
+    mixed(&mut town, &users);
+    let anna = Some(Owner::User(users[0]));
+    let early = Some(Time::from_unix(NOW + 4));
+    let count = |town: &Town, condition: &Condition| {
+        matching(&town.shelf, condition, town.time(), None).unwrap().items.len()
+    };
+    for (condition, expected) in [
+        (Condition { owner: anna, ..Condition::default() }, 5),
+        (Condition { owner: anna, kind: Some(Kind::Pat), ..Condition::default() }, 3),
+        (Condition { kind: Some(Kind::Session), ..Condition::default() }, 4),
+        (Condition { created_before: early, ..Condition::default() }, 3),
+        (Condition { owner: anna, created_before: early, kind: Some(Kind::Session) }, 1),
+        (Condition { kind: Some(Kind::Link), ..Condition::default() }, 0),
+    ] {
+        assert_eq!(count(&town, &condition), expected, "{condition:?}");
+    }
+    let entries = town.actions().len();
+    let condition = Condition { owner: anna, kind: Some(Kind::Pat), ..Condition::default() };
+    assert_eq!(revoke_all(&mut town, condition), 3);
+    assert_eq!(town.actions().len(), entries + 1, "one entry for all of them");
+    assert_eq!(town.shelf.audit().pop().unwrap().touched.len(), 3);
+    assert_eq!(revoke_all(&mut town, condition), 0);
+    assert_eq!(town.actions().len(), entries + 1);
+}
+
+#[test]
+fn more_than_one_operation_takes_are_found_in_portions() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    for _ in 0..BULK_ROWS_MAX + 3 {
+        town.pat(anna.id, Wish::default()).unwrap();
+    }
+    let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
+    let first = matching(&town.shelf, &condition, town.time(), None).unwrap();
+    assert_eq!(first.items.len(), BULK_ROWS_MAX);
+    let second = matching(&town.shelf, &condition, town.time(), first.next).unwrap();
+    assert_eq!((second.items.len(), second.next), (3, None));
+}

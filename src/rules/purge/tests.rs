@@ -1,0 +1,145 @@
+//! Stories of what the purge removes, and when it stands still.
+
+use super::*;
+use crate::{
+    records::token::{Detail, Link, Owner, State},
+    rules::{
+        access::Right,
+        pats::{self, Wish},
+        town::Town,
+    },
+    token::ClientId,
+};
+
+const DAY: u64 = 86_400;
+
+fn run(town: &mut Town) -> u64 {
+    let found = candidates(&town.shelf, &town.settings, town.time(), None).unwrap().items;
+    town.change(|txn, terms| remove(txn, terms, &found)).unwrap()
+}
+
+/// Lets days pass as a running daemon does, which asks every hour.
+fn pass_days(town: &mut Town, days: u64) {
+    for _ in 0..days * 24 {
+        town.pass(3_600);
+        town.change(|txn, _| may_run(txn)).unwrap();
+    }
+}
+
+#[test]
+fn a_row_goes_thirty_days_after_the_token_died_with_all_that_belongs_to_it() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish { max_uses: Some(1), ..Wish::default() }).unwrap();
+    let kept = town.pat(anna.id, Wish::default()).unwrap();
+    town.revoke(pat.token.id).unwrap();
+    pass_days(&mut town, 29);
+    assert_eq!(run(&mut town), 0);
+    town.pass(DAY - 1);
+    assert_eq!(run(&mut town), 0);
+    town.pass(1);
+    assert_eq!(run(&mut town), 1);
+    let id = pat.token.id.as_bytes();
+    let left = town
+        .shelf
+        .rows()
+        .keys()
+        .filter(|(table, key)| *table != TableId::Audit && key.windows(id.len()).any(|part| part == id));
+    assert_eq!(left.count(), 0, "nothing of it is left");
+    assert_eq!(town.row(kept.token.id).unwrap().state, State::Active);
+    assert_eq!(tokens::counts(&town.shelf).unwrap().iter().map(|(_, stored)| stored).sum::<u64>(), 1);
+}
+
+#[test]
+fn what_is_switched_off_may_be_switched_on_again_and_stays() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish { life: pats::Life::Unlimited, ..Wish::default() }).unwrap();
+    let off = pats::Change { enabled: Some(false), ..pats::Change::default() };
+    town.change(|txn, _| pats::update(txn, &Town::root(Right::ChangeOwn), pat.token.id, off)).unwrap();
+    pass_days(&mut town, 400);
+    assert_eq!(run(&mut town), 0);
+}
+
+#[test]
+fn the_hash_of_an_imported_token_outlives_its_row() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish::default()).unwrap();
+    let imported = Token { format: Format::Imported, ..pat.token.clone() };
+    town.shelf.place(&imported);
+    town.revoke(pat.token.id).unwrap();
+    pass_days(&mut town, 31);
+    assert_eq!(run(&mut town), 1);
+    assert!(Tombstone::at(&town.shelf, &pat.token.hash).unwrap().is_some());
+}
+
+#[test]
+fn a_consumed_link_stays_while_cookies_may_live_on_it() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish { life: pats::Life::Unlimited, ..Wish::default() }).unwrap();
+    let link = Link { label: None, redirect: "/".into(), single_use: true };
+    town.shelf.place(&Token {
+        kind: Kind::Link,
+        owner: Owner::Client(ClientId::from_parts(1, [1; 10])),
+        detail: Detail::Link(Box::new(link)),
+        consumed_at: Some(town.time()),
+        ..pat.token
+    });
+    pass_days(&mut town, 59);
+    assert_eq!(run(&mut town), 0);
+    pass_days(&mut town, 1);
+    assert_eq!(run(&mut town), 1);
+}
+
+#[test]
+fn the_install_token_on_file_is_never_purged() {
+    let mut town = Town::new();
+    let fresh = town.fresh();
+    let minted = town
+        .change(|txn, terms| crate::rules::install::mint(txn, terms, &By::system(), false, &fresh))
+        .unwrap();
+    let expired = Token { expires_at: Some(town.time()), ..minted.token };
+    town.shelf.place(&expired);
+    pass_days(&mut town, 40);
+    assert_eq!(run(&mut town), 0);
+}
+
+#[test]
+fn a_clock_that_jumps_by_more_than_a_day_holds_the_purge_for_a_day() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pat = town.pat(anna.id, Wish::default()).unwrap();
+    town.revoke(pat.token.id).unwrap();
+    pass_days(&mut town, 1);
+    town.pass(365 * DAY);
+    assert_eq!(run(&mut town), 0, "the clock has jumped");
+    town.pass(DAY - 1);
+    assert_eq!(run(&mut town), 0, "not for a whole day");
+    town.pass(1);
+    assert_eq!(run(&mut town), 1);
+
+    // Back, as after `clock reset`: again it stands still, and for no longer than a day.
+    let pat = town.pat(anna.id, Wish { ttl_seconds: Some(1), ..Wish::default() }).unwrap();
+    pass_days(&mut town, 31);
+    town.now -= 20 * DAY;
+    let may = |town: &mut Town| town.change(|txn, _| may_run(txn)).unwrap();
+    assert!(!may(&mut town));
+    town.pass(DAY);
+    assert!(may(&mut town));
+    assert!(town.row(pat.token.id).is_ok());
+}
+
+#[test]
+fn a_step_looks_at_a_bounded_number_of_rows_and_goes_on() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    for _ in 0..STEP_ROWS_MAX + 10 {
+        town.pat(anna.id, Wish::default()).unwrap();
+    }
+    let first = candidates(&town.shelf, &town.settings, town.time(), None).unwrap();
+    assert!(first.items.is_empty() && first.next.is_some());
+    let second = candidates(&town.shelf, &town.settings, town.time(), first.next).unwrap();
+    assert!(second.items.is_empty() && second.next.is_none());
+}
