@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long the purge rests after it went through all tokens.
-const PURGE_REST: Duration = Duration::from_secs(60 * 60);
+const PURGE_REST: Duration = Duration::from_hours(1);
 
 /// Where the purge is on its way through all tokens.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl App {
     pub async fn purge_step(&self) -> Result<u64, Failure> {
         let snapshot = self.snapshot();
         if self.look(|view, now| audit::is_cut_due(view, &snapshot.settings, now))? {
-            self.change_own(|txn, terms| audit::cut(txn, terms)).await?;
+            self.change_own(audit::cut).await?;
         }
         let Some(after) = self.purge.begin_step() else { return Ok(0) };
         if after.is_none() {

@@ -68,7 +68,7 @@ impl Logins {
     }
 
     /// Takes back an attempt that did not fail, or that could not be judged.
-    pub fn take_back(&self, attempt: Attempt) {
+    pub fn take_back(&self, attempt: &Attempt) {
         let now = self.now_micros();
         let mut buckets = self.lock();
         if let Some(bucket) = buckets.get_mut(&attempt.pair) {
@@ -113,22 +113,22 @@ fn customer(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn a_pair_is_an_address_and_a_folded_email() {
         let logins = Logins::default();
-        drop(logins.begin(1, ip("192.0.2.1"), "anna@example.org").unwrap());
-        assert!(logins.begin(1, ip("192.0.2.1"), " ANNA@example.org ").is_err());
-        assert!(logins.begin(1, ip("::ffff:192.0.2.1"), "anna@example.org").is_err());
-        assert!(logins.begin(1, ip("192.0.2.2"), "anna@example.org").is_ok());
-        assert!(logins.begin(1, ip("192.0.2.1"), "bert@example.org").is_ok());
+        drop(logins.begin(1, Some(ip("192.0.2.1")), "anna@example.org").unwrap());
+        assert!(logins.begin(1, Some(ip("192.0.2.1")), " ANNA@example.org ").is_err());
+        assert!(logins.begin(1, Some(ip("::ffff:192.0.2.1")), "anna@example.org").is_err());
+        assert!(logins.begin(1, Some(ip("192.0.2.2")), "anna@example.org").is_ok());
+        assert!(logins.begin(1, Some(ip("192.0.2.1")), "bert@example.org").is_ok());
         assert!(logins.begin(1, None, "anna@example.org").is_ok());
-        assert!(logins.begin(1, ip("2001:db8::1"), "anna@example.org").is_ok());
-        assert!(logins.begin(1, ip("2001:db8::ffff:2"), "anna@example.org").is_err());
-        assert!(logins.begin(1, ip("2001:db8:0:1::1"), "anna@example.org").is_ok());
+        assert!(logins.begin(1, Some(ip("2001:db8::1")), "anna@example.org").is_ok());
+        assert!(logins.begin(1, Some(ip("2001:db8::ffff:2")), "anna@example.org").is_err());
+        assert!(logins.begin(1, Some(ip("2001:db8:0:1::1")), "anna@example.org").is_ok());
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         let logins = Logins::default();
         for _ in 0..50 {
             let attempt = logins.begin(1, None, "anna@example.org").unwrap();
-            logins.take_back(attempt);
+            logins.take_back(&attempt);
         }
         drop(logins.begin(0, None, "anna@example.org").unwrap());
         assert!(logins.lock().is_empty());

@@ -54,13 +54,13 @@ impl App {
         let outcome = match self.passwords.verify(password, judged.clone().ok()).await {
             Ok(holds) => judged.and_then(|hash| if holds { Ok(hash) } else { Err(Reason::Hash) }),
             Err(failure) => {
-                self.logins.take_back(attempt);
+                self.logins.take_back(&attempt);
                 return Err(failure);
             }
         };
         match outcome {
             Ok(hash) => {
-                self.logins.take_back(attempt);
+                self.logins.take_back(&attempt);
                 Ok(hash)
             }
             Err(reason) => {

@@ -41,8 +41,11 @@ impl Town {
         Self {
             shelf: Shelf::new(),
             settings: Settings::default(),
-            keyring: Keyring::generate(KeyId::new("k1").unwrap(), &core::array::from_fn(|at| at as u8))
-                .unwrap(),
+            keyring: Keyring::generate(
+                KeyId::new("k1").unwrap(),
+                &core::array::from_fn(|at| u8::try_from(at).unwrap()),
+            )
+            .unwrap(),
             services: ServiceSecrets::new(&[], Key::new([3; 32])).unwrap(),
             now: NOW,
             noted: HashMap::new(),

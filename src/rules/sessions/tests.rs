@@ -62,7 +62,7 @@ fn nobody_logs_in_with_a_password_that_was_changed_meanwhile_or_when_deactivated
     let mut town = Town::new();
     let anna = town.user("anna@example.org", &[]);
     town.update(anna.id, Change { password: Some("$new".into()), ..Change::default() }).unwrap();
-    let mut log_in_with = |town: &mut Town, password: &str| {
+    let log_in_with = |town: &mut Town, password: &str| {
         let login = Login { user: anna.id, password: password.into(), ip: None, fresh: town.fresh() };
         town.change(|txn, terms| log_in(txn, terms, &login))
     };

@@ -217,13 +217,13 @@ impl World {
         });
     }
 
-    fn mint(&mut self, user: usize, span: usize, scope: usize, uses: Option<u64>, jwt: bool) {
+    fn mint(&mut self, user: usize, span: usize, scope: usize, max_uses: Option<u64>, jwt: bool) {
         let (words, needs, clamp) = SCOPES[scope];
         let wish = Wish {
             life: if SPANS[span].is_none() { Life::Unlimited } else { Life::Unsaid },
             ttl_seconds: SPANS[span],
             scope: Some(words.to_owned()),
-            max_uses: uses,
+            max_uses,
             spelled: if jwt { pats::Spelled::Jwt } else { pats::Spelled::Opaque },
             ..Wish::default()
         };
@@ -235,7 +235,7 @@ impl World {
             assert_eq!(minted.unwrap_err(), Refusal::Forbidden(Forbidden::Escalation));
         } else {
             let span = [SPANS[span], clamp].into_iter().flatten().min();
-            self.keep(minted.unwrap(), user, (scope, span, uses), false);
+            self.keep(minted.unwrap(), user, (scope, span, max_uses), false);
             self.model.log.push("token.create");
         }
     }
