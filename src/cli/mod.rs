@@ -1,16 +1,24 @@
 //! How an operator asks: one file a command group, and the client of the admin socket.
 //!
 //! What a person or a script sees of the daemon from a shell: arguments in, text out, one exit code. It
-//! decides nothing: every command but `serve` asks the running daemon, or, where SPEC says so, runs the same
-//! rules on the file of a stopped one. A new secret is the only thing on standard output.
+//! decides nothing: every command but `serve` asks the running daemon, or, where it has to work without one,
+//! runs the same rules on the file of a stopped one. A new secret is the only thing on standard output.
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::daemon;
 
+pub mod ask;
 pub mod client;
+mod fleet;
+mod operate;
+pub mod output;
+mod token;
+mod user;
+
+pub use ask::{Common, Stop};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,27 +58,55 @@ impl From<Exit> for ExitCode {
 
 /// The token daemon: mints, verifies, revokes and accounts for every token of a self-hosted product.
 #[derive(Debug, Parser)]
-#[command(name = "bearerd", version, propagate_version = true)]
+#[command(name = "bearerd", version, propagate_version = true, max_term_width = 100)]
 struct Line {
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon.
+    /// Run the daemon
     Serve(Serve),
+    /// How the daemon is
+    Status,
+    /// Have the daemon read its configuration, keys and secrets again
+    Reload,
+    /// People
+    #[command(subcommand, visible_alias = "users")]
+    User(user::User),
+    /// Tokens of every kind and owner
+    #[command(subcommand, visible_alias = "tokens")]
+    Token(token::Token),
+    /// One-time tokens that hosts enrol with
+    #[command(subcommand, visible_alias = "enrollment", alias = "enrollments")]
+    Enroll(fleet::Enroll),
+    /// Hosts
+    #[command(subcommand, visible_alias = "hosts")]
+    Host(fleet::Host),
+    /// Portal clients
+    #[command(subcommand, visible_alias = "clients")]
+    Client(fleet::Client),
+    /// Magic links
+    #[command(subcommand, visible_alias = "links")]
+    Link(fleet::Link),
+    /// What happened
+    #[command(subcommand)]
+    Audit(operate::Audit),
+    /// Whether a token is active: exit code 0 or 10; the token is read from standard input
+    Verify {
+        /// `-` for standard input, or a file
+        from: Option<PathBuf>,
+    },
+    /// Every check of a token's verification and its outcome; the token is read from standard input
+    Explain(operate::Explain),
 }
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The data directory.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where to listen, in place of the configured listeners: ADDRESS:PORT or unix:PATH.
+    /// Where to listen, in place of the configured listeners: ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
 }
@@ -85,25 +121,53 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
-    match line.command {
-        None => {
-            let _ = Line::command().print_help();
-            Exit::Done
-        }
-        Some(Command::Serve(serve)) => {
-            let asked = daemon::Asked { config: serve.config, data: serve.data, listen: serve.listen };
-            done_or_said(daemon::serve(&asked))
+    let Some(command) = line.command else {
+        let _ = Line::command().print_help();
+        return Exit::Done;
+    };
+    match command.run(line.common) {
+        Ok(exit) => exit,
+        Err(stop) => {
+            if !stop.says.is_empty() {
+                output::tell(&format!("bearerd: {}", stop.says));
+            }
+            stop.exit
         }
     }
 }
 
-/// Done, or what went wrong, in one line on standard error.
-fn done_or_said<E: std::fmt::Display>(outcome: Result<(), E>) -> Exit {
-    match outcome {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bearerd: {error}");
-            Exit::Failed
-        }
+impl Command {
+    fn run(self, common: Common) -> Result<Exit, Stop> {
+        match self {
+            Self::Serve(serve) => {
+                let asked = daemon::Asked { config: common.config, data: common.data, listen: serve.listen };
+                daemon::serve(&asked).map_err(|error| Stop::failed(error.to_string()))
+            }
+            Self::Status => operate::status(&common),
+            Self::Reload => operate::reload(&common),
+            Self::User(user) => user.run(&common),
+            Self::Token(token) => token.run(&common),
+            Self::Enroll(enroll) => enroll.run(&common),
+            Self::Host(host) => host.run(&common),
+            Self::Client(client) => client.run(&common),
+            Self::Link(link) => link.run(&common),
+            Self::Audit(audit) => audit.run(&common),
+            Self::Verify { from } => {
+                let active = token::verify(&common, from.as_deref())?;
+                return Ok(if active { Exit::Done } else { Exit::NotActive });
+            }
+            Self::Explain(explain) => operate::explain(&common, &explain),
+        }?;
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_in_itself() {
+        Line::command().debug_assert();
     }
 }

@@ -1,0 +1,245 @@
+//! What every command that asks the daemon shares: where it is, how its refusals become exit codes, how a list is
+//! read to its end, how a secret comes in.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{
+    Exit,
+    client::{Answer, AskError, Client},
+    output::{self, Column},
+};
+use crate::{
+    config::{load, locate},
+    settings::Settings,
+};
+
+/// The most bytes that are read of a secret from a file or standard input.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// The admin socket of the daemon to ask
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The configuration file of the daemon
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory of the daemon
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not ask whether it is meant
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+}
+
+/// Why a command ends without having done what it was asked.
+#[derive(Debug)]
+pub struct Stop {
+    /// How it ends.
+    pub exit: Exit,
+    /// What it says on standard error; nothing where there is nothing to say.
+    pub says: String,
+}
+
+impl Stop {
+    /// It failed.
+    pub fn failed(says: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, says: says.into() }
+    }
+
+    /// It was called wrongly.
+    pub fn usage(says: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, says: says.into() }
+    }
+
+    /// What was asked for is not there.
+    pub fn not_found(says: impl Into<String>) -> Self {
+        Self { exit: Exit::NotFound, says: says.into() }
+    }
+
+    /// Nobody listens any more: `bearerd token list | head`.
+    pub const fn quietly() -> Self {
+        Self { exit: Exit::Done, says: String::new() }
+    }
+
+    /// What the daemon's refusal is as an exit code.
+    fn refused(answer: &Answer) -> Self {
+        let exit = match answer.status {
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
+            StatusCode::CONFLICT => Exit::Conflict,
+            _ => Exit::Failed,
+        };
+        Self { exit, says: answer.detail() }
+    }
+}
+
+impl From<AskError> for Stop {
+    fn from(error: AskError) -> Self {
+        let exit = match error {
+            AskError::Unreachable(_) => Exit::Unreachable,
+            AskError::NotLetIn(_) => Exit::Denied,
+            AskError::Broken(_) | AskError::System(_) => Exit::Failed,
+        };
+        Self { exit, says: error.to_string() }
+    }
+}
+
+impl Common {
+    /// The daemon.
+    pub fn client(&self) -> Result<Client, Stop> {
+        Ok(Client::find(&self.places()?)?)
+    }
+
+    /// Where the daemon should be.
+    pub fn places(&self) -> Result<Vec<PathBuf>, Stop> {
+        let environment = locate::Environment::of_process();
+        // The configuration that is named must be readable; the system's is looked at only if it can be.
+        let settings = match &self.config {
+            Some(named) => load::read_settings(named).map_err(|error| Stop::failed(error.to_string()))?,
+            None => {
+                load::read_settings(Path::new(locate::SYSTEM_CONFIG)).unwrap_or_else(|_| Settings::default())
+            }
+        };
+        let asked = locate::Asked {
+            socket: self.socket.as_deref(),
+            config: self.config.as_deref(),
+            data: self.data.as_deref(),
+        };
+        Ok(locate::admin_sockets(asked, &settings, &environment))
+    }
+
+    /// Asks, and hands over what a good answer says.
+    pub fn ask(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Value, Stop> {
+        good(self.client()?.ask(method, target, body)?)
+    }
+
+    /// Asks for something.
+    pub fn get(&self, target: &str) -> Result<Value, Stop> {
+        self.ask(Method::GET, target, None)
+    }
+
+    /// Shows one thing: its facts for people, as it is for programs.
+    pub fn show(&self, item: &Value) -> Result<(), Stop> {
+        if self.json { output::json(item) } else { output::facts(item) }
+    }
+
+    /// Says that it was done, to people; shows what came of it, to programs.
+    pub fn done(&self, item: &Value, said: &str) -> Result<(), Stop> {
+        if self.json {
+            return output::json(item);
+        }
+        output::tell(said);
+        Ok(())
+    }
+
+    /// Shows a new secret: alone on standard output, and what belongs to it on standard error. For programs,
+    /// all of it is one object on standard output.
+    pub fn minted(&self, answer: &Value, secret: &str) -> Result<(), Stop> {
+        if self.json {
+            return output::json(answer);
+        }
+        let Some(text) = answer.get(secret).and_then(Value::as_str) else {
+            return Err(Stop::failed("the daemon's answer holds no secret"));
+        };
+        for (name, value) in answer.as_object().into_iter().flatten() {
+            if name != secret && !value.is_null() && !value.is_object() {
+                output::tell(&format!(
+                    "{name}: {}",
+                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+                ));
+            }
+        }
+        output::line(text)
+    }
+
+    /// Shows a list to its end, or its first `limit` items.
+    pub fn list(&self, target: &str, columns: &[Column], limit: Option<usize>) -> Result<(), Stop> {
+        let items = self.items(target, limit)?;
+        if self.json { output::json(&Value::Array(items)) } else { output::table(columns, &items) }
+    }
+
+    /// The items of a list, page by page.
+    pub fn items(&self, target: &str, limit: Option<usize>) -> Result<Vec<Value>, Stop> {
+        const PAGE: usize = 500;
+        let client = self.client()?;
+        let most = limit.unwrap_or(usize::MAX);
+        let mut items: Vec<Value> = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let size = PAGE.min(most.saturating_sub(items.len()).max(1));
+            let joint = if target.contains('?') { '&' } else { '?' };
+            let mut page = good(client.get(&format!("{target}{joint}limit={size}{cursor}"))?)?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(next) if items.len() < most => cursor = format!("&cursor={}", encoded(next)),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Asks whether what destroys is meant, unless `--yes` says so already.
+    pub fn confirm(&self, what: &str) -> Result<(), Stop> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Stop::usage(format!("{what}: say --yes to do this without being asked")));
+        }
+        output::tell(&format!("{what}. Go on? [y/N]"));
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        match (read, answer.trim()) {
+            (Ok(_), "y" | "Y" | "yes") => Ok(()),
+            _ => Err(Stop::failed("left as it was")),
+        }
+    }
+}
+
+/// What a good answer says; a refusal stops the command.
+pub fn good(answer: Answer) -> Result<Value, Stop> {
+    if answer.is_good() { Ok(answer.body) } else { Err(Stop::refused(&answer)) }
+}
+
+/// Text as it goes into a query or a path.
+pub fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// A secret from a file, from standard input (`-`), or typed without echo. Never from an argument.
+pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
+    let unreadable = |what: &str, error: io::Error| Stop::failed(format!("{what}: {error}"));
+    let mut text = Zeroizing::new(String::new());
+    match from {
+        Some(path) if path != Path::new("-") => {
+            let named = path.display().to_string();
+            let file = fs::File::open(path).map_err(|error| unreadable(&named, error))?;
+            let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
+            read.map_err(|error| unreadable(&named, error))?;
+        }
+        None if io::stdin().is_terminal() => {
+            *text = rpassword::prompt_password(prompt).map_err(|error| unreadable("the terminal", error))?;
+        }
+        Some(_) | None => {
+            let read = io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text);
+            read.map_err(|error| unreadable("standard input", error))?;
+        }
+    }
+    let trimmed = Zeroizing::new(text.trim().to_owned());
+    if trimmed.is_empty() { Err(Stop::usage("there is no secret on standard input")) } else { Ok(trimmed) }
+}

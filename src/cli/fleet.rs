@@ -1,0 +1,310 @@
+//! `bearerd enroll`, `host`, `client`, `link`: hosts and how they come in, clients and how they get in.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Stop,
+    ask::{Common, encoded, secret},
+    output::Column,
+};
+
+const ENROLLMENTS: &[Column] = &[
+    ("id", "/id"),
+    ("hostname", "/hostname"),
+    ("tags", "/tags"),
+    ("state", "/state"),
+    ("expires", "/expires_at"),
+];
+const HOSTS: &[Column] = &[
+    ("id", "/id"),
+    ("hostname", "/hostname"),
+    ("os", "/os"),
+    ("arch", "/arch"),
+    ("tags", "/tags"),
+    ("enrolled", "/created_at"),
+    ("last used", "/last_used_at"),
+];
+const CLIENTS: &[Column] =
+    &[("id", "/id"), ("slug", "/slug"), ("name", "/name"), ("active", "/active"), ("created", "/created_at")];
+const LINKS: &[Column] = &[
+    ("id", "/id"),
+    ("label", "/label"),
+    ("redirect", "/redirect"),
+    ("state", "/state"),
+    ("expires", "/expires_at"),
+    ("last used", "/last_used_at"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Enroll {
+    /// Mint a one-time token that a host swaps for its own; the token alone goes to standard output
+    #[command(visible_aliases = ["new", "mint"], alias = "add")]
+    Create {
+        /// The name that the host is expected to have
+        #[arg(long)]
+        hostname: Option<String>,
+        /// Let no other name in
+        #[arg(long, requires = "hostname")]
+        pin: bool,
+        /// A tag of the host; may be given several times
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// Seconds until it expires, at most a day; an hour if absent
+        #[arg(long, value_name = "SECONDS")]
+        ttl: Option<u64>,
+        /// Seal the JSON object in this file for the host; `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        credentials: Option<PathBuf>,
+    },
+    /// List enrolments, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Revoke an enrolment
+    #[command(visible_aliases = ["rm", "delete"])]
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+impl Enroll {
+    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+        match self {
+            Self::Create { hostname, pin, tags, ttl, credentials } => {
+                let mut body = Map::new();
+                body.extend(hostname.map(|name| ("hostname".to_owned(), name.into())));
+                body.extend(pin.then(|| ("pin_hostname".to_owned(), true.into())));
+                body.extend((!tags.is_empty()).then(|| ("tags".to_owned(), tags.into())));
+                body.extend(ttl.map(|ttl| ("ttl_seconds".to_owned(), ttl.into())));
+                if let Some(file) = credentials {
+                    body.insert("credentials".to_owned(), object(&file)?);
+                }
+                let minted = common.ask(Method::POST, "/v1/enrollments", Some(&Value::Object(body)))?;
+                common.minted(&minted, "token")
+            }
+            Self::List { limit } => common.list("/v1/enrollments", ENROLLMENTS, limit),
+            Self::Revoke { id } => end(common, &format!("/v1/enrollments/{}", encoded(&id)), "revoked"),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Host {
+    /// List hosts, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Show one host
+    #[command(visible_alias = "get")]
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Change a host's tags, in place of those it had
+    #[command(visible_alias = "edit")]
+    Update {
+        /// Its id
+        id: String,
+        /// A tag; may be given several times
+        #[arg(long = "tag", value_name = "TAG", required = true)]
+        tags: Vec<String>,
+    },
+    /// Delete a host; its agent's token dies
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its id
+        id: String,
+    },
+    /// Give a host a new agent token, alone on standard output
+    Rotate {
+        /// Its id
+        id: String,
+        /// Seconds that the old one lives on
+        #[arg(long, value_name = "SECONDS")]
+        overlap: Option<u64>,
+    },
+    /// Seal new credentials for a host: the JSON object in a file, or on standard input
+    Credentials {
+        /// Its id
+        id: String,
+        /// The file, `-` for standard input
+        file: Option<PathBuf>,
+    },
+}
+
+impl Host {
+    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+        let at = |id: &str| format!("/v1/hosts/{}", encoded(id));
+        match self {
+            Self::List { limit } => common.list("/v1/hosts", HOSTS, limit),
+            Self::Show { id } => common.show(&common.get(&at(&id))?),
+            Self::Update { id, tags } => {
+                let host = common.ask(Method::PATCH, &at(&id), Some(&json!({"tags": tags})))?;
+                common.done(&host, "changed")
+            }
+            Self::Delete { id } => {
+                common.confirm(&format!("{id} will be deleted, and its agent locked out"))?;
+                end(common, &at(&id), "deleted")
+            }
+            Self::Rotate { id, overlap } => {
+                let body = json!({"overlap_seconds": overlap.unwrap_or_default()});
+                let minted = common.ask(Method::POST, &format!("{}/rotate", at(&id)), Some(&body))?;
+                common.minted(&minted, "agent_token")
+            }
+            Self::Credentials { id, file } => {
+                let credentials = object(&file.unwrap_or_else(|| PathBuf::from("-")))?;
+                common.ask(Method::PUT, &format!("{}/credentials", at(&id)), Some(&credentials))?;
+                common.done(&json!({"id": id, "sealed": true}), "sealed")
+            }
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Client {
+    /// List clients, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Show one client
+    #[command(visible_alias = "get")]
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Make a client
+    #[command(visible_alias = "new", alias = "add")]
+    Create {
+        /// Its short name
+        slug: String,
+        /// Its name for people
+        name: String,
+    },
+    /// Deactivate a client: its links and cookies stop at once
+    #[command(visible_alias = "disable")]
+    Deactivate {
+        /// Its id
+        id: String,
+    },
+    /// Activate a client again
+    #[command(visible_alias = "enable")]
+    Reactivate {
+        /// Its id
+        id: String,
+    },
+}
+
+impl Client {
+    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+        let at = |id: &str| format!("/v1/clients/{}", encoded(id));
+        let switch = |id: &str, active: bool, said: &str| {
+            let client = common.ask(Method::PATCH, &at(id), Some(&json!({"active": active})))?;
+            common.done(&client, said)
+        };
+        match self {
+            Self::List { limit } => common.list("/v1/clients", CLIENTS, limit),
+            Self::Show { id } => common.show(&common.get(&at(&id))?),
+            Self::Create { slug, name } => {
+                let body = json!({"slug": slug, "name": name});
+                common.show(&common.ask(Method::POST, "/v1/clients", Some(&body))?)
+            }
+            Self::Deactivate { id } => {
+                common.confirm(&format!("{id} will be deactivated"))?;
+                switch(&id, false, "deactivated")
+            }
+            Self::Reactivate { id } => switch(&id, true, "active again"),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Link {
+    /// List a client's links, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// The client's id
+        client: String,
+        /// Only so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Make a magic link for a client; its URL alone goes to standard output
+    #[command(visible_alias = "new", alias = "add")]
+    Create {
+        /// The client's id
+        client: String,
+        /// A label for people
+        #[arg(long)]
+        label: Option<String>,
+        /// Days until it expires; never if absent
+        #[arg(long, value_name = "DAYS")]
+        expires: Option<u64>,
+        /// The path that it leads to
+        #[arg(long, value_name = "PATH")]
+        redirect: Option<String>,
+        /// Let it in once only, behind a button
+        #[arg(long)]
+        single_use: bool,
+    },
+    /// Revoke a link; the cookies that it gave stop at once
+    #[command(visible_aliases = ["rm", "delete"])]
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+impl Link {
+    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+        match self {
+            Self::List { client, limit } => {
+                common.list(&format!("/v1/clients/{}/links", encoded(&client)), LINKS, limit)
+            }
+            Self::Create { client, label, expires, redirect, single_use } => {
+                let mut body = Map::new();
+                body.extend(label.map(|label| ("label".to_owned(), label.into())));
+                body.extend(expires.map(|days| ("expires_in_days".to_owned(), days.into())));
+                body.extend(redirect.map(|path| ("redirect".to_owned(), path.into())));
+                body.extend(single_use.then(|| ("single_use".to_owned(), true.into())));
+                let target = format!("/v1/clients/{}/links", encoded(&client));
+                let mut minted = common.ask(Method::POST, &target, Some(&Value::Object(body)))?;
+                if !common.json
+                    && let Some(members) = minted.as_object_mut()
+                {
+                    // The URL holds the token; one secret on standard output is enough.
+                    members.remove("token");
+                }
+                common.minted(&minted, "url")
+            }
+            Self::Revoke { id } => end(common, &format!("/v1/links/{}", encoded(&id)), "revoked"),
+        }
+    }
+}
+
+fn end(common: &Common, target: &str, said: &str) -> Result<(), Stop> {
+    common.ask(Method::DELETE, target, None)?;
+    common.done(&json!({"ended": true}), said)
+}
+
+/// A JSON object from a file or standard input; its content is never repeated.
+fn object(file: &std::path::Path) -> Result<Value, Stop> {
+    let text = secret(Some(file), "")?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(members)) => Ok(Value::Object(members)),
+        Ok(_) | Err(_) => Err(Stop::usage(format!("{}: is not a JSON object", file.display()))),
+    }
+}
