@@ -9,6 +9,7 @@ use crate::{
     rules::{
         Denied, Reason, Refusal,
         access::Authorized,
+        logins::Failed,
         refusals::Refused,
         sessions::{self, Login},
         tokens::{Minted, Row},
@@ -27,9 +28,9 @@ impl App {
     ) -> Result<(User, Minted), Failure> {
         let user = self.look(|view, _| Ok(User::by_email(view, email)?))?;
         let judged = match &user {
-            None => Err(Reason::Unknown),
-            Some(user) if !user.active => Err(Reason::OwnerInactive),
-            Some(user) => user.password.clone().ok_or(Reason::Unknown),
+            None => Err(Failed::UnknownEmail),
+            Some(user) if !user.active => Err(Failed::Inactive),
+            Some(user) => user.password.clone().ok_or(Failed::NoPassword),
         };
         let hash = self.password_holds(ip, email, password, judged).await?;
         let user = user.map(|user| user.id).ok_or(Denied::of(Reason::Unknown))?;
@@ -44,7 +45,7 @@ impl App {
         ip: Option<IpAddr>,
         email: &str,
         password: Secret,
-        judged: Result<String, Reason>,
+        judged: Result<String, Failed>,
     ) -> Result<String, Failure> {
         let per_minute = self.snapshot().settings.limits.failed_logins_per_minute;
         let attempt = self.logins.begin(per_minute, ip, email).map_err(|full| {
@@ -52,7 +53,7 @@ impl App {
             Failure::Refused(Refusal::RateLimited { after_seconds: full.after_seconds })
         })?;
         let outcome = match self.passwords.verify(password, judged.clone().ok()).await {
-            Ok(holds) => judged.and_then(|hash| if holds { Ok(hash) } else { Err(Reason::Hash) }),
+            Ok(holds) => judged.and_then(|hash| if holds { Ok(hash) } else { Err(Failed::WrongPassword) }),
             Err(failure) => {
                 self.logins.take_back(&attempt);
                 return Err(failure);
@@ -63,10 +64,10 @@ impl App {
                 self.logins.take_back(&attempt);
                 Ok(hash)
             }
-            Err(reason) => {
+            Err(failed) => {
                 self.metrics().failed(Means::Password);
-                self.note_refusal(Refused::new(Action::LoginRefused, ip, reason.name()));
-                Err(self.refused(Denied::of(reason), ip))
+                self.note_refusal(Refused::new(Action::LoginRefused, ip, failed.name()));
+                Err(self.refused(Denied::of(failed.reason()), ip))
             }
         }
     }

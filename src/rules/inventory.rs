@@ -175,7 +175,7 @@ impl Condition {
             params = params.with("kind", kind.name());
         }
         if let Some(before) = self.created_before {
-            params = params.with("created_before", before.unix());
+            params = params.with("created_before_unix", before.unix());
         }
         params
     }

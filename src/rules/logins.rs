@@ -1,8 +1,45 @@
-//! How many failed logins there may be: arithmetic on a bucket, without a clock and without a table.
+//! Why a login fails, and how many failed ones there may be: arithmetic on a bucket, without a clock and
+//! without a table.
 //!
 //! A bucket holds a minute's worth of failures. Each attempt puts one in before it is judged, so that many
 //! at once cannot slip through together, and takes it out again if it was good; it drains evenly. The
 //! whole bucket is one number: the moment at which it will be empty.
+
+use super::Reason;
+
+/// Why somebody who gave an e-mail and a password is not let in. Outside, all of these are one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// Nobody has that e-mail.
+    UnknownEmail,
+    /// The user has no password to log in with.
+    NoPassword,
+    /// The user is deactivated.
+    Inactive,
+    /// It is another password.
+    WrongPassword,
+}
+
+impl Failed {
+    /// The word in the audit log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownEmail => "unknown_email",
+            Self::NoPassword => "no_password",
+            Self::Inactive => "inactive",
+            Self::WrongPassword => "wrong_password",
+        }
+    }
+
+    /// The same among the reasons why credentials do not count.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::UnknownEmail | Self::NoPassword => Reason::Unknown,
+            Self::Inactive => Reason::OwnerInactive,
+            Self::WrongPassword => Reason::Hash,
+        }
+    }
+}
 
 /// A minute, in microseconds: the unit of every moment here, counted from wherever the caller likes.
 const MINUTE_MICROS: u64 = 60_000_000;

@@ -206,7 +206,7 @@ pub fn mint_for(
         .with("user", owner.id.to_string())
         .with("name", minted.token.name.clone())
         .with("scope", minted.token.scope.clone())
-        .with("expires_at", minted.token.expires_at.map(Time::unix));
+        .with("span_seconds", minted.token.span_seconds);
     txn.entry(&who.by(), Action::TokenCreate, minted.token.id, params)?;
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)

@@ -46,7 +46,7 @@ pub fn write(txn: &mut Txn<'_>, refusals: &[(Refused, Counted)]) -> Result<(), R
         let mut params = Params::none()
             .with("reason", refused.reason)
             .with("count", counted.count)
-            .with("since", counted.since.unix());
+            .with("seconds", txn.now().since(counted.since));
         if let Some(first) = refused.first_ip {
             params = params.with("first_ip", first.to_string());
         }
