@@ -163,38 +163,48 @@ impl Refusal {
 ///
 /// At most `bytes_max` bytes, the empty line included.
 pub fn read(received: &[u8], scanned: usize, bytes_max: usize) -> Result<Head, Refusal> {
-    let Some(bytes) = end(received, scanned, bytes_max)? else {
-        return Ok(Head::Partial { scanned: received.len() });
-    };
-    let head = received.get(..bytes).unwrap_or_default();
-    Ok(Head::Whole { bytes, framing: judge(head)? })
+    match end(received, scanned, bytes_max)? {
+        End::At(bytes) => {
+            let framing = judge(received.get(..bytes).unwrap_or_default())?;
+            Ok(Head::Whole { bytes, framing })
+        }
+        End::After(scanned) => Ok(Head::Partial { scanned }),
+    }
 }
 
-/// Where the head ends, if it does. Every line before that ends in CR LF and holds no control character
-/// but tabs.
-fn end(received: &[u8], scanned: usize, bytes_max: usize) -> Result<Option<usize>, Refusal> {
-    let mut previous = scanned.checked_sub(1).and_then(|at| received.get(at)).copied();
-    for (at, &byte) in received.iter().enumerate().skip(scanned) {
-        if at >= bytes_max {
-            let in_first_line = received.iter().take(at).all(|byte| *byte != b'\n');
-            return Err(if in_first_line { Refusal::TargetTooLong } else { Refusal::TooLarge });
-        }
-        let after_return = previous.replace(byte) == Some(b'\r');
-        match byte {
-            b'\n' if !after_return => return Err(Refusal::BareLineFeed),
-            b'\n' => {
-                let so_far = received.get(..=at).unwrap_or_default();
-                if so_far.ends_with(b"\r\n\r\n") {
-                    return Ok(Some(so_far.len()));
-                }
-            }
-            _ if after_return => return Err(Refusal::BareCarriageReturn),
-            b'\t' | b'\r' => {}
-            0..b' ' | 0x7f => return Err(Refusal::ControlByte),
-            _ => {}
-        }
+/// Where a head ends.
+enum End {
+    /// After so many bytes.
+    At(usize),
+    /// Not before so many bytes, which need not be looked at again.
+    After(usize),
+}
+
+/// Finds the empty line. Every line up to it ends in CR LF and holds no control character but tabs.
+fn end(received: &[u8], scanned: usize, bytes_max: usize) -> Result<End, Refusal> {
+    let head = received.get(..bytes_max).unwrap_or(received);
+    let mut at = scanned;
+    while let Some(step) = head.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_control)) {
+        at = at.saturating_add(step);
+        let (before, rest) = head.split_at(at);
+        at = match rest {
+            [b'\r', b'\n', ..] if before.ends_with(b"\r\n") => return Ok(End::At(at.saturating_add(2))),
+            [b'\r', b'\n', ..] => at.saturating_add(2),
+            [b'\r'] if received.len() < bytes_max => return Ok(End::After(at)),
+            [b'\r'] => break,
+            [b'\r', ..] => return Err(Refusal::BareCarriageReturn),
+            [b'\n', ..] => return Err(Refusal::BareLineFeed),
+            [b'\t', ..] => at.saturating_add(1),
+            [..] => return Err(Refusal::ControlByte),
+        };
     }
-    Ok(None)
+    if received.len() < bytes_max {
+        Ok(End::After(head.len()))
+    } else if head.contains(&b'\n') {
+        Err(Refusal::TooLarge)
+    } else {
+        Err(Refusal::TargetTooLong)
+    }
 }
 
 /// What the headers said that decides how the request is read.
@@ -307,7 +317,8 @@ impl<'a> Deciding<'a> {
         if name.is_empty() || !name.iter().copied().all(is_token_byte) {
             return Err(Refusal::HeaderLine);
         }
-        let value = str::from_utf8(value).map_err(|_| Refusal::HeaderValue)?.trim_matches([' ', '\t']);
+        // Spaces and tabs: there is no other white space in a head.
+        let value = str::from_utf8(value.trim_ascii()).map_err(|_| Refusal::HeaderValue)?;
         self.judge(name, value)
     }
 
@@ -345,9 +356,26 @@ fn content_length(value: &str) -> Option<u64> {
     digits.then(|| value.parse().ok()).flatten().filter(|length| *length <= CONTENT_LENGTH_MAX)
 }
 
-/// RFC 9110 section 5.6.2.
+/// What methods and header names are made of (RFC 9110 section 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 /// A name, an IPv4 address or an IPv6 address in brackets, and at most one port (RFC 3986 section
@@ -660,7 +688,7 @@ mod tests {
     fn an_unfinished_head_is_neither_good_nor_bad() {
         assert_eq!(read(b"", 0, BYTES_MAX), Ok(Head::Partial { scanned: 0 }));
         assert_eq!(read(b"GET / HT", 3, BYTES_MAX), Ok(Head::Partial { scanned: 8 }));
-        assert_eq!(read(b"\r", 0, BYTES_MAX), Ok(Head::Partial { scanned: 1 }));
+        assert_eq!(read(b"\r", 0, BYTES_MAX), Ok(Head::Partial { scanned: 0 }));
     }
 
     #[test]
