@@ -516,20 +516,48 @@ async fn a_connection_is_waited_for_again_after_an_answer_that_was_slow_to_leave
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_at_once_and_the_operator_gets_in() {
+async fn beyond_the_limit_who_is_served_stays_and_the_operator_gets_in() {
+    let mut server = start(Limits { connections_max: 2, ..LIMITS }).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    for client in [&mut first, &mut second] {
+        client.say(get("/wait")).await;
+        server.entered.recv().await.unwrap();
+    }
+    assert_eq!(server.connect().await.rest().await, "");
+    assert_eq!(server.counts.turned_away.load(Relaxed), 1);
+    body_is(&server.connect_admin().await.get("/admin").await, "/admin");
+    for client in [&mut first, &mut second] {
+        server.go.notify_one();
+        body_is(&client.answer().await, "waited");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn beyond_the_limit_who_is_idle_the_longest_makes_room() {
     let server = start(Limits { connections_max: 2, ..LIMITS }).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
     body_is(&first.get("/a").await, "/a");
     body_is(&second.get("/b").await, "/b");
-    assert_eq!(server.connect().await.rest().await, "");
-    assert_eq!(server.counts.turned_away.load(Relaxed), 1);
-    body_is(&server.connect_admin().await.get("/admin").await, "/admin");
-    body_is(&first.get("/still").await, "/still");
-    drop(second);
-    while server.counts.open.load(Relaxed) > 1 {
-        tokio::task::yield_now().await;
-    }
+    body_is(&first.get("/a").await, "/a");
     body_is(&server.connect().await.get("/c").await, "/c");
+    assert_eq!(second.rest().await, "");
+    body_is(&first.get("/a").await, "/a");
+    assert_eq!(server.counts.turned_away.load(Relaxed), 0);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_silence_locks_nobody_out() {
+    let server = start(Limits { connections_max: 4, ..LIMITS }).await;
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        let mut client = server.connect().await;
+        client.say("GET / HTTP/1.1\r\n").await;
+        flood.push(client);
+    }
+    body_is(&server.connect().await.get("/in").await, "/in");
+    drop(flood);
     server.end().await;
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::body::RequestBody;
@@ -21,11 +21,13 @@ use super::reply::Reply;
 use crate::settings::Settings;
 
 mod connection;
+mod crowd;
 mod deadline;
 mod gate;
 mod listeners;
 mod wire;
 
+use crowd::{Crowd, Place, Room};
 use listeners::Listening;
 pub use listeners::{Address, BindFault, Listeners};
 use wire::Socket;
@@ -155,8 +157,8 @@ struct Context<H> {
     counts: Arc<Counts>,
     protocol: http1::Builder,
     stop: watch::Receiver<bool>,
-    public: Arc<Semaphore>,
-    admin: Arc<Semaphore>,
+    public: Arc<Crowd>,
+    admin: Arc<Crowd>,
 }
 
 /// Serves until `stop` becomes true, or its sender is gone, and everything in flight has ended or had
@@ -180,9 +182,17 @@ pub async fn serve<H, F>(
         counts,
         protocol: connection::protocol(limits.head_bytes_max),
         stop,
-        public: Arc::new(Semaphore::new(limits.connections_max)),
-        admin: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
+        public: Arc::new(Crowd::within_files(limits.connections_max)),
+        admin: Arc::new(Crowd::of(ADMIN_CONNECTIONS_MAX)),
     });
+    if context.public.is_tight {
+        let places = context.public.places_max();
+        tracing::warn!(
+            places,
+            wanted = limits.connections_max,
+            "too few file descriptors for all connections"
+        );
+    }
     let doors: Vec<_> =
         listeners.0.into_iter().map(|door| tokio::spawn(attend_door(door, Arc::clone(&context)))).collect();
     for door in doors {
@@ -206,14 +216,15 @@ where
 {
     let mut stop = context.stop.clone();
     let mut complained: Option<Instant> = None;
+    let crowd = context.crowd(door.door);
     loop {
-        let accepted = tokio::select! {
+        let (accepted, kept) = tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
-            accepted = door.accept() => accepted,
+            next = next(&door, crowd) => next,
         };
         match accepted {
-            Ok((socket, peer)) => context.admit(socket, Facts { peer, door: door.door }),
+            Ok((socket, peer)) => context.admit(socket, Facts { peer, door: door.door }, kept).await,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 context.counts.accept_failures.fetch_add(1, Ordering::Relaxed);
@@ -227,8 +238,17 @@ where
     }
     let through = door.door;
     for (socket, peer) in door.close() {
-        context.admit(socket, Facts { peer, door: through });
+        context.admit(socket, Facts { peer, door: through }, None).await;
     }
+}
+
+/// The next connection, and the room that was kept for it, if any was.
+///
+/// Where file descriptors are the limit, there has to be room first: who waits with the kernel costs
+/// none, and is served once there is some.
+async fn next(door: &Listening, crowd: &Crowd) -> (io::Result<(Socket, Peer)>, Option<Room>) {
+    let kept = if crowd.is_tight { crowd.room().await } else { None };
+    (door.accept().await, kept)
 }
 
 /// Whether a failure to accept is about the connection that came, and says nothing about the next.
@@ -240,37 +260,43 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl<H> Context<H> {
-    /// Starts to serve a connection, or closes it at once if there are too many.
-    fn admit<F>(self: &Arc<Self>, socket: Socket, from: Facts)
+    fn crowd(&self, door: Door) -> &Arc<Crowd> {
+        match door {
+            Door::Public => &self.public,
+            Door::Admin => &self.admin,
+        }
+    }
+
+    /// Starts to serve a connection in the room kept for it, or in what somebody idle leaves; closes it at
+    /// once if everybody is being served.
+    async fn admit<F>(self: &Arc<Self>, socket: Socket, from: Facts, kept: Option<Room>)
     where
         H: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let places = match from.door {
-            Door::Public => &self.public,
-            Door::Admin => &self.admin,
+        let crowd = self.crowd(from.door);
+        let room = match kept {
+            Some(room) => Some(room),
+            None => crowd.squeeze_in().await,
         };
-        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
+        let Some(room) = room else {
             self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let place = Place::take(permit, Arc::clone(&self.counts));
+        let open = Open::count(crowd.seat(room), Arc::clone(&self.counts));
         let context = Arc::clone(self);
         tokio::spawn(async move {
-            connection::attend(socket, from, context).await;
-            drop(place);
+            connection::attend(socket, from, context, &open.place.member).await;
+            drop(open);
         });
     }
 
     /// Waits until no connection is left. Each ends itself when the drain does.
     async fn drained(&self) {
         let everybody = async {
-            for (places, count) in
-                [(&self.public, self.limits.connections_max), (&self.admin, ADMIN_CONNECTIONS_MAX)]
-            {
-                let _ = places.acquire_many(count.try_into().unwrap_or(u32::MAX)).await;
-            }
+            self.public.empty().await;
+            self.admin.empty().await;
         };
         if timeout(self.limits.drain + CUT_PAUSE, everybody).await.is_err() {
             tracing::warn!("connections were left open at the end");
@@ -278,20 +304,20 @@ impl<H> Context<H> {
     }
 }
 
-/// A connection's place among those there may be, given back also when its task panics.
-struct Place {
+/// A connection that is counted as open until this is dropped, also by a panic.
+struct Open {
     counts: Arc<Counts>,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
-impl Place {
-    fn take(permit: OwnedSemaphorePermit, counts: Arc<Counts>) -> Self {
+impl Open {
+    fn count(place: Place, counts: Arc<Counts>) -> Self {
         counts.open.fetch_add(1, Ordering::Relaxed);
-        Self { counts, _permit: permit }
+        Self { counts, place }
     }
 }
 
-impl Drop for Place {
+impl Drop for Open {
     fn drop(&mut self) {
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
     }

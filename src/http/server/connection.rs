@@ -12,6 +12,7 @@ use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::crowd::Member;
 use super::wire::{REFUSED, Shared, Socket, Wire};
 use super::{Context, Facts, GRACE, Request, stopped};
 use crate::http::body::RequestBody;
@@ -34,13 +35,13 @@ pub(super) fn protocol(head_bytes_max: usize) -> http1::Builder {
 }
 
 /// Serves a connection until either side ends it, or the server stops.
-pub(super) async fn attend<H, F>(socket: Socket, from: Facts, context: Arc<Context<H>>)
+pub(super) async fn attend<H, F>(socket: Socket, from: Facts, context: Arc<Context<H>>, member: &Arc<Member>)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let shared = Arc::new(Shared::default());
-    let wire = Wire::new(socket, context.limits, Arc::clone(&shared));
+    let wire = Wire::new(socket, context.limits, Arc::clone(&shared), Arc::clone(member));
     let ended = Arc::new(AtomicBool::new(true));
     let service = service_fn(|request| {
         answer(request, from, Arc::clone(&context), Arc::clone(&shared), Arc::clone(&ended))
@@ -51,6 +52,11 @@ where
         biased;
         // How a connection ended is its client's business; what went wrong in a request was told there.
         _ = connection.as_mut() => return,
+        () = member.asked_to_leave() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+            return;
+        }
         () = stopped(&mut stop) => {}
     }
 

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::crowd::Member;
 use super::deadline::Deadline;
 use super::gate::Gate;
 use super::{LINGER, LINGER_BYTES_MAX, Limits};
@@ -70,6 +71,7 @@ pub(super) struct Wire {
     /// How many of the held bytes may be handed on.
     admitted: usize,
     shared: Arc<Shared>,
+    member: Arc<Member>,
     limits: Limits,
     head: Deadline,
     write: Deadline,
@@ -86,13 +88,14 @@ enum Closing {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, limits: Limits, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(socket: Socket, limits: Limits, shared: Arc<Shared>, member: Arc<Member>) -> Self {
         Self {
             socket,
             gate: Gate::new(limits.head_bytes_max),
             held: Vec::new(),
             admitted: 0,
             shared,
+            member,
             limits,
             head: Deadline::default(),
             write: Deadline::default(),
@@ -141,8 +144,13 @@ impl Wire {
         self.shared.underway.store(underway, Ordering::Relaxed);
         self.shared.opened.store(self.gate.has_opened() || self.is_refused(), Ordering::Relaxed);
         if self.admitted > 0 {
-            self.head.clear();
+            self.head_came();
         }
+    }
+
+    fn head_came(&mut self) {
+        self.head.clear();
+        self.member.works();
     }
 
     /// Judges what was just read into `into` beyond `before`, leaving there only what may be handed on.
@@ -154,7 +162,7 @@ impl Wire {
         {
             self.held.extend_from_slice(fresh.get(bytes..).unwrap_or_default());
             into.set_filled(before.saturating_add(bytes));
-            self.head.clear();
+            self.head_came();
             self.note_place();
             return Ok(());
         }
@@ -168,6 +176,9 @@ impl Wire {
         // While an answer is still on its way out, it is the writing that is waited for.
         if !self.gate.is_at_head() || self.write.is_set() {
             return Poll::Pending;
+        }
+        if !self.head.is_set() {
+            self.member.idles();
         }
         self.head.poll(context, self.limits.head)
     }
@@ -301,7 +312,8 @@ impl AsyncWrite for Wire {
         let this = self.get_mut();
         if matches!(this.closing, Closing::No) {
             ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
-            if this.gate.is_at_head() && this.held.is_empty() && !this.is_refused() {
+            let all_read = this.gate.is_at_head() && this.held.is_empty() && !this.is_refused();
+            if all_read || this.member.is_leaving() {
                 return Poll::Ready(Ok(()));
             }
             let deadline = Deadline::default();
