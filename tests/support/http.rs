@@ -3,6 +3,7 @@
 //! Whatever it receives through [`Caller`] it holds to the rules that bind every answer: problems
 //! have their members, a 401 has its challenge, an answer with a token in it is never stored.
 
+use super::openapi;
 use super::text::tokens_in;
 use super::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};

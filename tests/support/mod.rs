@@ -19,6 +19,7 @@
 pub mod cli;
 pub mod daemon;
 pub mod http;
+pub mod openapi;
 pub mod people;
 pub mod text;
 

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`: what monitors ask. Open to whoever reaches the listener; nothing of a
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: what monitors and tools ask. Open to whoever reaches the listener; nothing of a
 //! token, a user or a secret is in any of them.
 
 use hyper::{StatusCode, header::ACCEPT};
@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     http::{
+        openapi,
         problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
@@ -48,6 +49,17 @@ pub const ROUTES: &[Route] = &[
         answers: &[Answer { status: 200, schema: "Metrics", means: "the Prometheus text format" }],
         summary: "What is counted",
         run: |ask| Box::pin(async move { metrics(&ask) }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/openapi.json",
+        right: Right::Open,
+        query: None,
+        reads: Reads::Nothing,
+        errors: Errors::Problem,
+        answers: &[Answer { status: 200, schema: "OpenApi", means: "OpenAPI 3.1" }],
+        summary: "All of this, described",
+        run: |_| Box::pin(async { Ok(openapi::document()) }),
     },
 ];
 
