@@ -26,25 +26,25 @@ fn a_session_through_every_system_gives_no_answer_that_is_not_described() {
         assert_eq!(daemon.nobody().post(path, json!({})).status / 100, 4);
     }
     daemon.nobody().get("/v1/me").expect(401);
-    admin.session.get("/v1/me").expect(200);
+    admin.get("/v1/me").expect(200);
     let user = daemon.user("ada@example.org", &[]);
     root.get("/v1/users?limit=1").expect(200);
     root.get(&format!("/v1/users/{}", user.id)).expect(200);
     root.get("/v1/users/user_0").expect(404);
     root.post("/v1/users", json!({"email": "ada@example.org"})).refused(409, "email_exists");
-    let pat = admin.session.mint_pat(json!({"name": "x", "max_uses": 5, "metadata": {"a": 1}}));
-    let jwt = admin.session.mint_pat(json!({"name": "y", "format": "jwt", "allowed_ips": ["10.0.0.0/8"]}));
+    let pat = admin.mint_pat(json!({"name": "x", "max_uses": 5, "metadata": {"a": 1}}));
+    let jwt = admin.mint_pat(json!({"name": "y", "format": "jwt", "allowed_ips": ["10.0.0.0/8"]}));
     let id = text_of(&pat, "id");
-    admin.session.get("/v1/tokens").expect(200);
-    admin.session.get(&format!("/v1/tokens/{id}")).expect(200);
-    admin.session.patch(&format!("/v1/tokens/{id}"), json!({"name": "z"})).expect(200);
-    admin.session.post(&format!("/v1/tokens/{id}/rotate"), json!({"overlap_seconds": 60})).expect(201);
+    admin.get("/v1/tokens").expect(200);
+    admin.get(&format!("/v1/tokens/{id}")).expect(200);
+    admin.patch(&format!("/v1/tokens/{id}"), json!({"name": "z"})).expect(200);
+    admin.post(&format!("/v1/tokens/{id}/rotate"), json!({"overlap_seconds": 60})).expect(201);
     root.get("/v1/admin/tokens?kind=pat").expect(200);
     let filter = json!({"kind": "pat", "dry_run": true});
     root.post("/v1/admin/tokens/revoke", filter).expect(200);
     root.post("/v1/admin/tokens/lookup", json!({"token": pat["token"]})).expect(200);
-    admin.session.get("/v1/sessions").expect(200);
-    for token in [&pat["token"], &jwt["token"], &json!("nonsense"), &json!(admin.session.token())] {
+    admin.get("/v1/sessions").expect(200);
+    for token in [&pat["token"], &jwt["token"], &json!("nonsense"), &json!(admin.token())] {
         let token = token.as_str().unwrap();
         root.form("/v1/introspect", &[("token", token), ("client_ip", "10.0.0.1")]).expect(200);
         daemon.nobody().form("/v1/introspect", &[("token", token)]).expect(401);
@@ -52,9 +52,9 @@ fn a_session_through_every_system_gives_no_answer_that_is_not_described() {
         daemon.bearer(token).request("PURGE", "/v1/authorize/@nope/x").send();
         root.post("/v1/admin/explain", json!({"token": token, "policy": "default"})).expect(200);
     }
-    let tokens = json!([pat["token"], "x", user.session.token()]);
-    admin.session.post("/v1/introspect/batch", json!({"tokens": tokens})).expect(200);
-    admin.session.post("/v1/introspect/batch", json!({"tokens": 1})).names_field("tokens");
+    let tokens = json!([pat["token"], "x", user.token()]);
+    admin.post("/v1/introspect/batch", json!({"tokens": tokens})).expect(200);
+    admin.post("/v1/introspect/batch", json!({"tokens": 1})).names_field("tokens");
     daemon.nobody().form("/v1/revoke", &[("token", jwt["token"].as_str().unwrap())]).expect(200);
     daemon.nobody().form("/v1/revoke", &[]).expect(400);
     let host =
@@ -62,9 +62,9 @@ fn a_session_through_every_system_gives_no_answer_that_is_not_described() {
     daemon.enrollment(json!({"hostname": "x"}));
     root.get("/v1/enrollments").expect(200);
     root.get("/v1/hosts").expect(200);
-    host.agent.get(&format!("/v1/hosts/{}", host.id)).expect(200);
-    host.agent.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200);
-    host.agent.get("/v1/me").expect(200);
+    host.get(&format!("/v1/hosts/{}", host.id)).expect(200);
+    host.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200);
+    host.get("/v1/me").expect(200);
     root.post(&format!("/v1/hosts/{}/rotate", host.id), json!({})).expect(201);
     let client = daemon.client("acme");
     let link = daemon.link(&client, json!({"label": "for Ada"}));
@@ -76,7 +76,7 @@ fn a_session_through_every_system_gives_no_answer_that_is_not_described() {
     root.put("/v1/projects/p1/client", json!({"client_id": client})).expect(200);
     root.post("/v1/projects/p1/preview", json!({})).expect(200);
     root.get("/v1/audit").expect(200);
-    admin.session.delete("/v1/sessions/current").expect(204);
+    admin.delete("/v1/sessions/current").expect(204);
 }
 
 #[track_caller]

@@ -33,6 +33,9 @@ pub fn describe<'r>(routes: impl Iterator<Item = &'r Route>) -> Value {
     for route in routes {
         let item = paths.entry(path(route.path)).or_insert_with(|| json!({}));
         if let Value::Object(item) = item {
+            if route.verb == Verb::Any {
+                item.insert("x-any-method".to_owned(), true.into());
+            }
             for (method, operation) in operations(route) {
                 item.insert(method.to_owned(), operation);
             }

@@ -232,13 +232,13 @@ impl Router {
         self.routes.iter().position(|own| core::ptr::eq(*own, route))
     }
 
-    /// The route of `method` and `path`, with what its placeholders took.
+    /// The route of `method` and `path`, with what its placeholders took. A path that stands in the table
+    /// as it is goes before one with placeholders, whatever the method.
     pub fn find<'p>(&self, method: &str, path: &'p str) -> (Found, Vec<&'p str>) {
         let mut found = Found::Nothing;
-        for route in &self.routes {
-            let Some(captured) = matched(route.path, path) else { continue };
+        for route in self.of_path(path) {
             if route.verb.takes(method) {
-                return (Found::Route(route), captured);
+                return (Found::Route(route), matched(route.path, path).unwrap_or_default());
             }
             found = Found::OtherMethods;
         }
@@ -248,7 +248,7 @@ impl Router {
     /// What `Allow` says of `path`.
     pub fn allowed(&self, path: &str) -> String {
         let mut names: Vec<&str> = Vec::new();
-        for route in self.routes.iter().filter(|route| matched(route.path, path).is_some()) {
+        for route in self.of_path(path) {
             names.push(route.verb.name());
             if route.verb == Verb::Get {
                 names.push("HEAD");
@@ -257,6 +257,15 @@ impl Router {
         names.sort_unstable();
         names.dedup();
         names.join(", ")
+    }
+
+    /// The routes of `path`: those that name it as it is, if there are any.
+    fn of_path(&self, path: &str) -> impl Iterator<Item = &'static Route> {
+        let named = self.routes.iter().any(|route| route.path == path);
+        let fits = move |route: &&&'static Route| {
+            if named { route.path == path } else { matched(route.path, path).is_some() }
+        };
+        self.routes.iter().filter(fits).copied()
     }
 }
 
@@ -292,7 +301,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::matched;
+    use super::{Found, Router, matched};
 
     #[track_caller]
     fn check(pattern: &str, path: &str, captured: Option<&[&str]>) {
@@ -310,6 +319,16 @@ mod tests {
         check("/v1/tokens/{id}", "/v1/tokens", None);
         check("/v1/tokens/{id}/rotate", "/v1/tokens/x/rotate", Some(&["x"]));
         check("/v1/tokens/{id}/rotate", "/v1/tokens/x/rotate/y", None);
+    }
+
+    #[test]
+    fn a_path_that_is_named_is_not_one_of_a_placeholder() {
+        let router = Router::new(crate::http::routes::ALL);
+        let path = "/v1/admin/tokens/revoke";
+        assert!(matches!(router.find("POST", path).0, Found::Route(_)));
+        assert!(matches!(router.find("DELETE", path).0, Found::OtherMethods));
+        assert_eq!(router.allowed(path), "POST");
+        assert!(matches!(router.find("DELETE", "/v1/admin/tokens/x").0, Found::Route(_)));
     }
 
     #[test]

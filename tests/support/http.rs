@@ -259,6 +259,8 @@ impl Answer {
             request.path,
             self.text()
         );
+        let document = openapi::document(|| openapi::ask(&request.caller.target));
+        openapi::describes(document, request.method, request.path, self);
         if !tokens_in(&self.text()).is_empty() {
             self.is_never_stored();
         }
