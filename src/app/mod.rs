@@ -6,14 +6,13 @@
 
 use core::net::IpAddr;
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
 use thiserror::Error;
 
 use crate::{
-    config::services::Services,
     metrics::Metrics,
     records::{self, Fault, Time, Txn, View},
     rules::{
@@ -22,49 +21,35 @@ use crate::{
         tokens::Fresh,
         verify,
     },
-    settings::Settings,
     store::{LastUsed, ReadView, Store, WriteError},
-    token::{Keyring, TokenId},
+    token::TokenId,
 };
 
 pub mod audit;
 pub mod callers;
 pub mod clients;
+pub mod clock;
 pub mod enrollment;
 pub mod hosts;
 pub mod housekeeping;
+pub mod keys;
 pub mod logins;
 pub mod passwords;
 pub mod pats;
 pub mod portal;
 pub mod refusals;
+pub mod reload;
 pub mod scrape;
 pub mod sessions;
 pub mod setup;
 pub mod slots;
+pub mod snapshot;
+pub mod status;
 pub mod users;
 pub mod verification;
 
-/// Settings, keys and secrets as one value. A reload makes a new one and swaps it in; a request looks at
-/// one snapshot from beginning to end.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// 1 at start, one more for each reload that was taken.
-    pub generation: u64,
-    /// The settings.
-    pub settings: Settings,
-    /// The root keys.
-    pub keyring: Keyring,
-    /// The configured services: their secrets, and how it stands with each.
-    pub services: Services,
-}
-
-impl Snapshot {
-    /// What the rules may look at.
-    pub const fn terms(&self) -> Terms<'_> {
-        Terms { settings: &self.settings, keyring: &self.keyring }
-    }
-}
+use snapshot::InForce;
+pub use snapshot::Snapshot;
 
 /// Why an operation has no answer of its own.
 #[derive(Debug, Error)]
@@ -99,37 +84,40 @@ impl From<crate::rules::Denied> for Failure {
 #[derive(Debug)]
 pub struct App {
     store: Store,
-    snapshot: RwLock<Arc<Snapshot>>,
+    in_force: Arc<InForce>,
+    reloads: reload::Reloads,
     passwords: passwords::Passwords,
     last_used: Arc<LastUsed>,
     logins: logins::Logins,
     refusals: refusals::Refusals,
     purge: housekeeping::Purge,
-    slots: slots::SlotUses,
+    slots: Arc<slots::SlotUses>,
     metrics: Metrics,
     draining: AtomicBool,
 }
 
 impl App {
     /// A daemon over an open store.
-    pub fn new(store: Store, snapshot: Snapshot) -> Self {
+    pub fn new(store: Store, snapshot: Snapshot, origin: reload::Origin) -> Self {
         let passwords = passwords::Passwords::new(&snapshot.settings.limits);
+        let store_now = store.now();
         Self {
             store,
-            snapshot: RwLock::new(Arc::new(snapshot)),
+            reloads: reload::Reloads::new(origin, store_now),
+            in_force: Arc::new(InForce::new(snapshot)),
             passwords,
             last_used: Arc::default(),
             logins: logins::Logins::default(),
             refusals: refusals::Refusals::default(),
             purge: housekeeping::Purge::default(),
-            slots: slots::SlotUses::default(),
+            slots: Arc::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
         }
     }
 
     /// How often each secret of a service was used.
-    pub const fn slots(&self) -> &slots::SlotUses {
+    pub fn slots(&self) -> &slots::SlotUses {
         &self.slots
     }
 
@@ -155,7 +143,7 @@ impl App {
 
     /// Settings, keys and secrets as of now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+        self.in_force.current()
     }
 
     /// The store as of the last commit.
@@ -190,14 +178,14 @@ impl App {
         authorized: &Authorized,
         rule: impl FnOnce(&mut Txn<'_>, Terms<'_>, &Authorized) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Failure> {
-        let snapshot = self.snapshot();
+        let in_force = Arc::clone(&self.in_force);
         let authorized = authorized.clone();
         let outcome = self
             .store
             .write(move |txn| {
                 let caller = verify::again(txn, authorized.caller(), txn.now())?;
                 let authorized = access::decide(authorized.right(), caller)?;
-                rule(txn, snapshot.terms(), &authorized)
+                rule(txn, in_force.at_this_turn().terms(), &authorized)
             })
             .await?;
         Ok(outcome?)
@@ -208,8 +196,8 @@ impl App {
         &self,
         rule: impl FnOnce(&mut Txn<'_>, Terms<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Failure> {
-        let snapshot = self.snapshot();
-        let outcome = self.store.write(move |txn| rule(txn, snapshot.terms())).await?;
+        let in_force = Arc::clone(&self.in_force);
+        let outcome = self.store.write(move |txn| rule(txn, in_force.at_this_turn().terms())).await?;
         Ok(outcome?)
     }
 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{records::Time, token::ServiceName};
+use crate::{config::services::Kept, records::Time, token::ServiceName};
 
 /// A secret of a service: whose, and what the secret is called.
 type SlotName = (ServiceName, String);
@@ -46,6 +46,18 @@ impl SlotUses {
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(at);
     }
 
+    /// After a reload: what was counted goes with its secret, whatever that is called now, and of secrets
+    /// that are gone nothing is left.
+    pub fn follow(&self, kept: &[Kept]) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *known);
+        for Kept { service, was, is } in kept {
+            if let Some(counted) = before.remove(&(service.clone(), was.clone())) {
+                known.insert((service.clone(), is.clone()), counted);
+            }
+        }
+    }
+
     /// The uses of one secret.
     pub fn of(&self, service: &ServiceName, slot: &str) -> SlotUse {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -80,5 +92,17 @@ mod tests {
         uses.note(&name, "line 2", Time::from_unix(8));
         assert_eq!(uses.of(&name, "line 1"), SlotUse { uses: 2, last: Some(Time::from_unix(9)) });
         assert_eq!(uses.of(&name, "line 2"), SlotUse { uses: 1, last: Some(Time::from_unix(8)) });
+    }
+
+    #[test]
+    fn after_a_reload_uses_go_with_the_secret_and_not_with_its_place() {
+        let uses = SlotUses::default();
+        let name = ServiceName::new("scheduler").unwrap();
+        uses.note(&name, "line 1", Time::from_unix(7));
+        uses.note(&name, "line 2", Time::from_unix(8));
+        uses.note(&name, "line 2", Time::from_unix(9));
+        uses.follow(&[Kept { service: name.clone(), was: "line 2".to_owned(), is: "line 1".to_owned() }]);
+        assert_eq!(uses.of(&name, "line 1"), SlotUse { uses: 2, last: Some(Time::from_unix(9)) });
+        assert_eq!(uses.of(&name, "line 2"), SlotUse::default());
     }
 }

@@ -10,7 +10,7 @@ use super::services::{self, ServiceMistakes, Services};
 use super::warning::{self, Warning};
 use super::{ConfigFaults, toml};
 use crate::settings::{Listen, Settings};
-use crate::token::Keyring;
+use crate::token::{Keyring, ServiceSecrets};
 
 /// Where a daemon was told to look, at its start and at each reload.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +120,13 @@ impl Sources {
     }
 
     /// Reads all of it once more, while `running` is in force: the settings that take a restart, and with
-    /// them the data directory, stay as they are. One mistake, and there is an error and no change.
-    pub fn reload(&self, running: &Located, blinding: &[u8; 32]) -> Result<(Located, Loaded), ConfigError> {
+    /// them the data directory, stay as they are. `secrets` are those in force. One mistake, and there is an error and no change.
+    pub fn reload(
+        &self,
+        running: &Located,
+        secrets: &ServiceSecrets,
+        blinding: &[u8; 32],
+    ) -> Result<(Located, Loaded), ConfigError> {
         let mut next = self.locate()?;
         if let (Some(before), None) = (&running.config_file, &next.config_file) {
             return Err(ConfigError::Gone(before.clone()));
@@ -133,7 +138,7 @@ impl Sources {
         let read = keyring::read(&next.keyring()?)?;
         let readings = services::read(&next.settings.services);
         let warnings = [next.warnings.clone(), read.warnings, readings.warnings.clone()].concat();
-        let services = readings.for_reload(blinding)?;
+        let services = readings.for_reload(blinding, secrets)?;
         let loaded = Loaded {
             settings: next.settings.clone(),
             keyring: read.keyring,
@@ -245,6 +250,10 @@ mod tests {
         }
     }
 
+    fn nothing() -> ServiceSecrets {
+        ServiceSecrets::new(&[], crate::token::Key::new([8; 32])).unwrap()
+    }
+
     fn keyring(id: &str) -> Keyring {
         Keyring::generate(KeyId::new(id).unwrap(), b"0123456789abcdef0123456789abcdef").unwrap()
     }
@@ -343,13 +352,13 @@ mod tests {
             "bearerd.toml",
             "[sessions]\nidle = \"5m\"\n[store]\ndir = \"elsewhere\"\n[server]\nadmin_socket = \"/x\"",
         );
-        let (located, loaded) = place.sources().reload(&running, &BLINDING).unwrap();
+        let (located, loaded) = place.sources().reload(&running, &nothing(), &BLINDING).unwrap();
         assert_eq!(loaded.settings.sessions.idle, 300);
         assert_eq!(loaded.needs_restart, ["server.admin_socket", "store.dir"]);
         assert_eq!((&located.data, &located.admin_socket), (&running.data, &running.admin_socket));
         assert!(loaded.services.status.is_empty(), "the service left the configuration");
         assert_eq!(loaded.services.secrets.find(SECRET), None);
-        let (_, again) = place.sources().reload(&located, &BLINDING).unwrap();
+        let (_, again) = place.sources().reload(&located, &nothing(), &BLINDING).unwrap();
         assert_eq!(again.needs_restart, loaded.needs_restart, "told until the restart");
     }
 
@@ -358,11 +367,14 @@ mod tests {
         let place = Place::new(SERVICE);
         place.write("one.secret", SECRET);
         let (running, _) = place.started();
-        let refused = || place.sources().reload(&running, &BLINDING).unwrap_err();
+        let refused = || place.sources().reload(&running, &nothing(), &BLINDING).unwrap_err();
         place.write("one.secret", "short");
         assert!(matches!(refused(), ConfigError::Services(_)));
         place.write("one.secret", "");
-        assert!(place.sources().reload(&running, &BLINDING).is_ok(), "whoever removes a secret means it");
+        assert!(
+            place.sources().reload(&running, &nothing(), &BLINDING).is_ok(),
+            "whoever removes a secret means it"
+        );
         place.write("bearerd.toml", "[server");
         assert!(matches!(refused(), ConfigError::Faults(_)));
         fs::remove_file(place.path("bearerd.toml")).unwrap();

@@ -23,6 +23,19 @@ pub struct Services {
     pub secrets: ServiceSecrets,
     /// Every configured service.
     pub status: BTreeMap<ServiceName, ServiceStatus>,
+    /// The secrets that were accepted before, at a reload.
+    pub kept: Vec<Kept>,
+}
+
+/// A secret of a service that was accepted before and still is, and what it was called and is called now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The service.
+    pub service: ServiceName,
+    /// The slot that it was in.
+    pub was: String,
+    /// The slot that it is in.
+    pub is: String,
 }
 
 /// How it stands with a service.
@@ -154,18 +167,33 @@ impl Readings {
     pub fn for_start(mut self, blinding: &[u8; 32]) -> Services {
         loop {
             match ServiceSecrets::new(&self.services, Key::new(*blinding)) {
-                Ok(secrets) => return Services { secrets, status: self.status },
+                Ok(secrets) => return Services { secrets, status: self.status, kept: Vec::new() },
                 Err(shared) => self.part(&shared.services.into_iter().collect::<Vec<_>>()),
             }
         }
     }
 
     /// What a reload makes of it: one mistake refuses the whole.
-    pub fn for_reload(self, blinding: &[u8; 32]) -> Result<Services, ServiceMistakes> {
-        let services = self.for_start(blinding);
+    pub fn for_reload(
+        self,
+        blinding: &[u8; 32],
+        running: &ServiceSecrets,
+    ) -> Result<Services, ServiceMistakes> {
+        let kept = self.kept(running);
+        let services = Services { kept, ..self.for_start(blinding) };
         let mistakes: Vec<_> =
             services.mistakes().map(|(name, mistake)| (name.clone(), mistake.clone())).collect();
         if mistakes.is_empty() { Ok(services) } else { Err(ServiceMistakes(mistakes)) }
+    }
+
+    /// The secrets that `running` accepts for the same service.
+    fn kept(&self, running: &ServiceSecrets) -> Vec<Kept> {
+        let all = self.services.iter().flat_map(|one| one.slots.iter().map(move |slot| (&one.name, slot)));
+        all.filter_map(|(service, slot)| {
+            let found = running.find(slot.secret.expose()).filter(|found| found.service == service)?;
+            Some(Kept { service: service.clone(), was: found.slot.to_owned(), is: slot.name.clone() })
+        })
+        .collect()
     }
 
     /// Turns off the services that share a secret.
@@ -226,6 +254,10 @@ mod tests {
     const C: &str = "c-secret-of-exactly-33-characters";
     const BLINDING: [u8; 32] = [7; 32];
 
+    fn nothing() -> ServiceSecrets {
+        ServiceSecrets::new(&[], Key::new([8; 32])).unwrap()
+    }
+
     fn named(name: &str) -> ServiceName {
         ServiceName::new(name).unwrap()
     }
@@ -272,13 +304,28 @@ mod tests {
     #[test]
     fn every_secret_of_a_service_is_accepted_under_its_slot() {
         let folder = Folder::new(&[("one", &format!("{A}\n{B}\n")), ("two", C)]);
-        let services = folder.read(&["one", "two"]).for_reload(&BLINDING).unwrap();
+        let services = folder.read(&["one", "two"]).for_reload(&BLINDING, &nothing()).unwrap();
         assert_eq!(found(&services, A), Some(("one", "line 1")));
         assert_eq!(found(&services, B), Some(("one", "line 2")));
         assert_eq!(found(&services, C), Some(("two", "line 1")));
         assert_eq!(found(&services, "x"), None);
         let slots = vec!["line 1".to_owned(), "line 2".to_owned()];
         assert_eq!(services.status[&named("one")], ServiceStatus::Enabled { slots });
+    }
+
+    #[test]
+    fn a_secret_that_moves_to_another_line_is_known_again_and_one_of_another_service_is_not() {
+        let folder = Folder::new(&[("one", &format!("{A}\n{B}\n")), ("two", C)]);
+        let running = folder.read(&["one", "two"]).for_start(&BLINDING);
+        folder.write("one", &format!("\n{B}\n{C}\n"));
+        folder.write("two", A);
+        let next = folder.read(&["one", "two"]).for_reload(&[9; 32], &running.secrets).unwrap();
+        let kept = Kept { service: named("one"), was: "line 2".to_owned(), is: "line 2".to_owned() };
+        assert_eq!(next.kept, [kept]);
+        folder.write("one", &format!("{C}\n{B}\n"));
+        let last = folder.read(&["one"]).for_reload(&[7; 32], &next.secrets).unwrap();
+        let moved: Vec<_> = last.kept.iter().map(|kept| (kept.was.as_str(), kept.is.as_str())).collect();
+        assert_eq!(moved, [("line 3", "line 1"), ("line 2", "line 2")]);
     }
 
     #[test]
@@ -297,7 +344,7 @@ mod tests {
             (named("two"), env(&["NEW", "OLD"])),
             (named("three"), env(&["NONE"])),
         ]);
-        let services = read(&configured).for_reload(&BLINDING).unwrap();
+        let services = read(&configured).for_reload(&BLINDING, &nothing()).unwrap();
         assert_eq!(found(&services, A), Some(("one", "A")));
         assert_eq!(found(&services, C), Some(("two", "OLD")));
         assert_eq!(services.status[&named("three")], ServiceStatus::Off(Off::Empty(folder.path(".env"))));
@@ -306,7 +353,7 @@ mod tests {
     #[test]
     fn a_secret_that_was_taken_away_turns_its_service_off_and_nothing_else() {
         let folder = Folder::new(&[("empty", " \n\n"), ("one", A)]);
-        let services = folder.read(&["empty", "missing", "one"]).for_reload(&BLINDING).unwrap();
+        let services = folder.read(&["empty", "missing", "one"]).for_reload(&BLINDING, &nothing()).unwrap();
         assert_eq!(services.status[&named("empty")], ServiceStatus::Off(Off::Empty(folder.path("empty"))));
         assert_eq!(
             services.status[&named("missing")],
@@ -327,7 +374,7 @@ mod tests {
         assert_eq!(off, ["folder", "open", "short"]);
         assert_eq!(found(&started, A), Some(("one", "line 1")), "the others serve");
         assert_eq!((found(&started, B), found(&started, &A[1..32])), (None, None));
-        let refused = folder.read(&all).for_reload(&BLINDING).unwrap_err();
+        let refused = folder.read(&all).for_reload(&BLINDING, &nothing()).unwrap_err();
         assert_eq!(refused.0.len(), 3);
         let told = refused.to_string();
         assert!(told.contains("services.short: ") && told.contains("shorter than 32 bytes"), "{told}");
@@ -353,7 +400,7 @@ mod tests {
         );
         assert_eq!([A, B, C].map(|secret| found(&started, secret)), [None; 3]);
         assert_eq!(found(&started, &A.to_uppercase()), Some(("three", "line 1")));
-        let told = folder.read(&all).for_reload(&BLINDING).unwrap_err().to_string();
+        let told = folder.read(&all).for_reload(&BLINDING, &nothing()).unwrap_err().to_string();
         assert_eq!(told.lines().count(), 2, "{told}");
     }
 
@@ -364,6 +411,6 @@ mod tests {
         folder.chmod("two", 0o640);
         let readings = folder.read(&["one", "two"]);
         assert_eq!(readings.warnings, [Warning::Readable(folder.path("one"))]);
-        assert!(readings.for_reload(&BLINDING).is_ok());
+        assert!(readings.for_reload(&BLINDING, &nothing()).is_ok());
     }
 }

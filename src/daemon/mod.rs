@@ -6,10 +6,14 @@
 use std::path::PathBuf;
 
 mod banner;
+mod harden;
 pub mod logging;
 mod run;
 mod signals;
+mod sockets;
 mod start;
+mod systemd;
+mod timers;
 
 pub use run::serve;
 pub use start::StartError;

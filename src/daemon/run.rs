@@ -5,52 +5,51 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    task::JoinHandle,
+    time::timeout,
 };
 
 use super::{
-    Asked, StartError, banner,
+    Asked, StartError, banner, harden,
     logging::Logging,
-    signals::{self, Signal},
+    signals::{self, Origin, Signal},
+    sockets::{self, Passed},
     start,
+    systemd::{self, Patience},
+    timers,
 };
 use crate::{
-    app::App,
-    config::{Located, Sources},
+    app::{App, Failure},
+    config::Located,
     http::{
         dispatch::Surface,
-        server::{self, Counts, Door, Limits, Listeners, Request},
+        server::{self, Counts, Door, Limits, Request},
     },
-    records::By,
-    settings::Listen,
+    records::{Actor, By},
 };
 
-/// How often notes are brought to the disk: well within the minute that is promised.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
-/// How often refusals are brought to the audit log: well within the ten seconds that are promised. The
-/// purge goes on as often.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(4);
-/// The permissions of a socket for applications: whoever may reach its folder may ask.
-const PUBLIC_SOCKET_MODE: u32 = 0o666;
-/// The permissions of the admin socket where nothing else is configured: its owner alone.
-const ADMIN_SOCKET_MODE: u32 = 0o600;
-/// Files are made for their owner alone.
-const UMASK: u32 = 0o077;
+/// How long a stop waits for a reload that is under way.
+const RELOAD_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop.
 pub fn serve(asked: &Asked) -> Result<(), StartError> {
-    let signals = signals::take_over().map_err(StartError::system("taking over the signals"))?;
-    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(UMASK));
+    let failed = || StartError::system("taking over the signals");
+    let signals = signals::take_over().map_err(failed())?;
+    let passed = Passed::take()?;
+    let signals = signals.listen().map_err(failed())?;
+    harden::process();
     let filter = std::env::var("BEARERD_LOG").ok();
     let _logging = Logging::start(filter.as_deref()).map_err(StartError::Logging)?;
     let sources = start::sources(asked)?;
     let located = sources.locate()?;
-    let app = Arc::new(start::open(&located)?);
+    let patience = Patience::ask();
+    let app = Arc::new(start::open(sources, located.clone())?);
+    drop(patience);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("starting the runtime"))?;
-    let outcome = runtime.block_on(run(&app, &sources, &located, signals));
+    let outcome = runtime.block_on(run(&app, &located, passed, signals));
     runtime.shutdown_timeout(Duration::from_secs(1));
     app.store().close()?;
     outcome
@@ -58,11 +57,13 @@ pub fn serve(asked: &Asked) -> Result<(), StartError> {
 
 async fn run(
     app: &Arc<App>,
-    _sources: &Sources,
     located: &Located,
+    passed: Passed,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), StartError> {
-    let listeners = listen(located).await?;
+    let listeners = sockets::open(passed, located).await?;
+    app.announce_reloads(systemd::announce);
+    let settled = is_settled(app).await?;
     offer_install_token(app, located).await?;
     for (door, address) in listeners.addresses() {
         match door {
@@ -79,12 +80,20 @@ async fn run(
     let limits = Limits::of(&located.settings);
     let serving =
         tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
-    attend(app, signals).await;
+    systemd::ready(&app.status_line());
+    let mut timers = timers::start(app, settled);
+    let reloading = attend(app, signals).await;
+    systemd::stopping();
     app.drain();
     tracing::info!("stopping");
     stop.send_replace(true);
+    if let Some(reloading) = reloading {
+        // One that hangs on a file is left to end with the process.
+        let _ = timeout(RELOAD_PAUSE, reloading).await;
+    }
     // The server's task ends with the drain; if it panicked there is nothing left to wait for.
     let _ = serving.await;
+    timers.shutdown().await;
     if let Err(failure) = app.flush().await {
         tracing::error!(%failure, "what was noted could not be brought to the disk");
     }
@@ -92,46 +101,58 @@ async fn run(
     Ok(())
 }
 
-/// Waits for what comes from outside, and does what is due, until the daemon is told to stop.
-async fn attend(app: &Arc<App>, mut signals: mpsc::Receiver<Signal>) {
-    let mut flush = interval(FLUSH_INTERVAL);
-    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut upkeep = interval(UPKEEP_INTERVAL);
-    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Waits for what comes from outside until the daemon is told to stop. One reload at a time; of those that
+/// are asked for meanwhile, one follows. Returns the one that is under way.
+async fn attend(app: &Arc<App>, mut signals: mpsc::Receiver<Signal>) -> Option<JoinHandle<()>> {
+    let mut running: Option<JoinHandle<()>> = None;
+    let mut asked: Option<Origin> = None;
     loop {
         tokio::select! {
             signal = signals.recv() => match signal {
-                Some(Signal::Reload(origin)) => tracing::info!(?origin, "asked to reload"),
-                Some(Signal::Stop) | None => return,
+                Some(Signal::Reload(origin)) => asked = Some(origin),
+                Some(Signal::Stop) | None => return running,
             },
-            _ = upkeep.tick() => {
-                if let Err(failure) = app.flush_refusals().await {
-                    tracing::warn!(%failure, "refusals could not be written to the audit log; they are kept");
-                }
-                if let Err(failure) = app.purge_step().await {
-                    tracing::warn!(%failure, "the purge could not go on; it will");
-                }
-            }
-            _ = flush.tick() => {
-                if let Err(failure) = app.flush().await {
-                    tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");
-                }
-            }
+            () = ended(running.as_mut()) => running = None,
+        }
+        if running.is_none()
+            && let Some(origin) = asked.take()
+        {
+            let app = Arc::clone(app);
+            running = Some(tokio::spawn(async move {
+                tracing::info!(pid = origin.pid, uid = origin.uid, "asked to reload by SIGHUP");
+                // The outcome is in the log, the metrics and the status.
+                let _ = app.reload(sender(origin), "signal").await;
+            }));
         }
     }
 }
 
-async fn listen(located: &Located) -> Result<Listeners, StartError> {
-    let mut listeners = Listeners::new();
-    for listen in &located.settings.server.listen {
-        match listen {
-            Listen::Tcp(address) => listeners.tcp(*address)?,
-            Listen::Unix(path) => listeners.unix(path.as_ref(), PUBLIC_SOCKET_MODE, Door::Public).await?,
-        }
+/// Resolves when what runs has ended; never where nothing runs.
+async fn ended(running: Option<&mut JoinHandle<()>>) {
+    match running {
+        Some(running) => drop(running.await),
+        None => std::future::pending().await,
     }
-    let mode = located.settings.server.admin_socket_mode.unwrap_or(ADMIN_SOCKET_MODE);
-    listeners.unix(&located.admin_socket, mode, Door::Admin).await?;
-    Ok(listeners)
+}
+
+/// The sender of a signal, as the audit log names it.
+fn sender(origin: Origin) -> By {
+    let actor = origin.uid.map_or(Actor::System, Actor::Local);
+    let label = origin.pid.map(|pid| format!("SIGHUP from process {pid}")).unwrap_or_default();
+    By { actor, label, ip: None }
+}
+
+/// Brings the store up to date with the configuration. A store that takes no writes now is no reason not to
+/// serve readers: it is asked again later.
+async fn is_settled(app: &App) -> Result<bool, StartError> {
+    match app.settle_in().await {
+        Ok(()) => Ok(true),
+        Err(Failure::Store(error)) => {
+            tracing::error!(%error, "the users of services could not be brought up to date yet");
+            Ok(false)
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Where there was never an admin, mints the token that makes one, unless what is said would be kept.
@@ -140,10 +161,15 @@ async fn offer_install_token(app: &App, located: &Located) -> Result<(), StartEr
         return Ok(());
     }
     if app.wants_install_token()? && !banner::is_kept() {
-        let minted = app.mint_install_token(By::system(), false).await?;
-        banner::install_token(&minted, located.settings.server.public_url.as_str());
-    } else {
-        banner::setup_pending();
+        match app.mint_install_token(By::system(), false).await {
+            Ok(minted) => {
+                banner::install_token(&minted, located.settings.server.public_url.as_str());
+                return Ok(());
+            }
+            Err(Failure::Store(error)) => tracing::error!(%error, "no install token could be minted"),
+            Err(failure) => return Err(failure.into()),
+        }
     }
+    banner::setup_pending();
     Ok(())
 }

@@ -8,12 +8,14 @@ use thiserror::Error;
 
 use super::Asked;
 use crate::{
-    app::{App, Failure, Snapshot, random},
+    app::{
+        App, Failure, Snapshot, random,
+        reload::{Origin, tell_service},
+    },
     config::{
         ConfigError, Loaded, Located, Sources,
         data_directory::{self, DataDirectoryFault},
         locate::Environment,
-        services::ServiceStatus,
     },
     http::server::BindFault,
     records::Fault,
@@ -89,11 +91,12 @@ pub(super) fn sources(asked: &Asked) -> Result<Sources, StartError> {
 }
 
 /// Opens the store, or makes it where there is none and never was one, and puts the daemon together.
-pub(super) fn open(located: &Located) -> Result<App, StartError> {
-    let dir = &located.data;
+pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError> {
+    let dir = located.data.as_path();
     let first_start = presence(dir)? == Presence::Absent;
     let first_keyring = if first_start {
-        data_directory::make(dir).map_err(|fault| StartError::DataDirectory { dir: dir.clone(), fault })?;
+        data_directory::make(dir)
+            .map_err(|fault| StartError::DataDirectory { dir: dir.to_owned(), fault })?;
         Some(new_keyring()?)
     } else {
         None
@@ -109,7 +112,8 @@ pub(super) fn open(located: &Located) -> Result<App, StartError> {
         Store::open(dir, &loaded.keyring, &options)?
     };
     let Loaded { settings, keyring, services, .. } = loaded;
-    Ok(App::new(store, Snapshot { generation: 1, settings, keyring, services }))
+    let snapshot = Snapshot { generation: 1, settings, keyring, services };
+    Ok(App::new(store, snapshot, Origin { sources, located }))
 }
 
 /// Says what is allowed and should still be known, and which services are off.
@@ -118,13 +122,7 @@ fn tell(loaded: &Loaded) {
         tracing::warn!("{warning}");
     }
     for (service, status) in &loaded.services.status {
-        match status {
-            ServiceStatus::Enabled { slots } => {
-                tracing::info!(%service, secrets = slots.len(), "service enabled");
-            }
-            ServiceStatus::Off(why) => tracing::warn!(%service, "service off: {why}"),
-            ServiceStatus::Mistake(why) => tracing::error!(%service, "service OFF, by mistake: {why}"),
-        }
+        tell_service(service, status);
     }
 }
 

@@ -97,6 +97,8 @@ pub enum Problem {
     UnsupportedMediaType,
     /// 417: an expectation other than `100-continue`.
     ExpectationFailed,
+    /// 422: what a reload found is wrong; a line for each fault, for those who configure the daemon.
+    ReloadRefused(Vec<String>),
     /// 429: too many, too fast, or a full queue.
     RateLimited {
         /// When to come back.
@@ -112,7 +114,7 @@ pub enum Problem {
     StorageFull,
 }
 
-/// RFC 9457's members, and two of our own.
+/// RFC 9457's members, and three of our own.
 #[derive(Serialize)]
 struct Shown<'a> {
     r#type: String,
@@ -122,6 +124,8 @@ struct Shown<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'a [String],
 }
 
 impl Problem {
@@ -173,6 +177,7 @@ impl Problem {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
             Self::ExpectationFailed => (S::EXPECTATION_FAILED, "expectation_failed", "Expectation failed"),
+            Self::ReloadRefused(_) => (S::UNPROCESSABLE_ENTITY, "reload_refused", "Reload refused"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Head too large"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -190,6 +195,7 @@ impl Problem {
             | Self::InvalidField { field: None, detail } => {
                 return detail.clone();
             }
+            Self::ReloadRefused(faults) => return faults.join("\n").into(),
             Self::MissingField(field) => return format!("The field {field} is required.").into(),
             Self::InvalidJson => {
                 "The body has to be one JSON object in UTF-8, nested at most 32 deep, with each member once."
@@ -258,8 +264,16 @@ impl Problem {
         let (status, code, title) = self.terms();
         let detail = self.detail();
         let r#type = format!("urn:bearerd:problem:{code}");
-        let shown =
-            Shown { r#type, title, status: status.as_u16(), detail: &detail, code, field: self.about() };
+        let faults = if let Self::ReloadRefused(faults) = &self { faults.as_slice() } else { &[] };
+        let shown = Shown {
+            r#type,
+            title,
+            status: status.as_u16(),
+            detail: &detail,
+            code,
+            field: self.about(),
+            faults,
+        };
         let reply = match serde_json::to_vec(&shown) {
             Ok(text) => Reply::text(status, "application/problem+json", text),
             Err(_) => Reply::empty(status),
@@ -439,6 +453,7 @@ mod tests {
         check(Problem::TargetTooLong, 414, "target_too_long");
         check(Problem::UnsupportedMediaType, 415, "unsupported_media_type");
         check(Problem::ExpectationFailed, 417, "expectation_failed");
+        check(Problem::ReloadRefused(vec!["one".into(), "two".into()]), 422, "reload_refused");
         check(Problem::RateLimited { retry_after_seconds: 7 }, 429, "rate_limited");
         check(Problem::HeadTooLarge, 431, "head_too_large");
         check(Problem::Internal, 500, "internal");

@@ -23,6 +23,7 @@
 //! | `audit` | sequence number | [`Entry`](super::audit::Entry) |
 //! | `counts` | kind | [`Count`](super::meta::Count) |
 //! | `admins` | user id | nothing (hint) |
+//! | `service_users` | name of a service | user id (hint) |
 //!
 //! A hint carries no MAC: the row that it leads to must itself carry the key that was looked up.
 

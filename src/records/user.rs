@@ -71,6 +71,9 @@ impl User {
     pub fn hints(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
         let id = self.id.as_bytes().to_vec();
         let mut hints = vec![(TableId::UsersByEmail, fold_email(&self.email).into_bytes(), id.clone())];
+        if let Some(service) = &self.service {
+            hints.push((TableId::ServiceUsers, service.clone().into_bytes(), id.clone()));
+        }
         if self.administrates() {
             hints.push((TableId::Admins, id, Vec::new()));
         }

@@ -54,11 +54,13 @@ pub enum TableId {
     Counts,
     /// Index: the people who administrate.
     Admins,
+    /// Index: service → the user that it acts as.
+    ServiceUsers,
 }
 
 impl TableId {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Users,
         Self::UsersByEmail,
@@ -80,6 +82,7 @@ impl TableId {
         Self::Audit,
         Self::Counts,
         Self::Admins,
+        Self::ServiceUsers,
     ];
 
     /// The name under which the engine keeps the table. Part of every record's MAC: NEVER change one.
@@ -106,6 +109,7 @@ impl TableId {
             Self::Audit => "audit",
             Self::Counts => "counts",
             Self::Admins => "admins",
+            Self::ServiceUsers => "service_users",
         }
     }
 
@@ -176,6 +180,6 @@ mod tests {
             assert_eq!(TableId::from_number(table.number()), Some(*table));
             assert_eq!(TableId::ALL.iter().filter(|other| other.name() == table.name()).count(), 1);
         }
-        assert_eq!(TableId::from_number(21), None);
+        assert_eq!(TableId::from_number(22), None);
     }
 }

@@ -20,12 +20,14 @@ use crate::{
 pub mod access;
 pub mod audit;
 pub mod clients;
+pub mod clock;
 pub mod credentials;
 pub mod enrollment;
 pub mod explain;
 pub mod hosts;
 pub mod install;
 pub mod inventory;
+pub mod keys;
 pub mod last_use;
 pub mod limits;
 pub mod links;
@@ -38,6 +40,7 @@ pub mod purge;
 pub mod redirect;
 pub mod refusals;
 pub mod revocation;
+pub mod services;
 pub mod sessions;
 pub mod tokens;
 #[cfg(test)]

@@ -43,7 +43,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -51,6 +51,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub(crate) use self::own_key::open_own_key;
 pub use self::{
     backup::{Backup, BackupReader},
     clock::TimeSource,
@@ -123,6 +124,7 @@ pub(crate) struct Shared {
     published: Published,
     hooks: RwLock<Vec<Hook>>,
     counters: Counters,
+    waits_for_disk: AtomicBool,
     asked_to_keep: AtomicU64,
 }
 
@@ -207,6 +209,7 @@ impl Store {
             published: Published::new(view),
             hooks: RwLock::default(),
             counters: Counters::default(),
+            waits_for_disk: AtomicBool::new(false),
             asked_to_keep: AtomicU64::new(highest.millis),
             site,
         });
@@ -252,6 +255,28 @@ impl Store {
     {
         let answer = self.hand_over(Wish::Plain, operation);
         async { answer.await.unwrap_or(Err(WriteError::Internal)) }
+    }
+
+    /// The same, for an operation that more than the store depends on: `settle` is called in the writer's
+    /// thread as soon as the outcome is known, with whether everything was accepted and is on the disk, and
+    /// before any later operation has its turn. It must be quick and must not call the store. Where the
+    /// operation breaks off it is dropped uncalled.
+    pub fn write_and_settle<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+        settle: impl FnOnce(bool) + Send + 'static,
+    ) -> impl Future<Output = Result<Result<T, E>, WriteError>> + Send
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = order::job(Wish::Plain, operation, move |outcome| {
+            settle(matches!(outcome, Ok(Ok(_))));
+            drop(answer.send(outcome));
+        });
+        self.queue_up(Order::Run(job));
+        async { answered.await.unwrap_or(Err(WriteError::Internal)) }
     }
 
     /// The same for a thread that may block; never to be called from async code.
@@ -357,6 +382,11 @@ impl Store {
     /// How the store is.
     pub fn health(&self) -> Health {
         self.0.shared.condition.health()
+    }
+
+    /// Whether the writer is with the engine, and so perhaps with a slow disk, rather than with an operation.
+    pub fn waits_for_disk(&self) -> bool {
+        self.0.shared.waits_for_disk.load(Ordering::Acquire)
     }
 
     /// Waits until the store is well; false if it is not within `most`. Blocks.

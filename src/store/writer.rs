@@ -6,7 +6,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -33,6 +36,23 @@ struct Outcome {
     written: Vec<Rows>,
     keep_time: bool,
     highest_ms: u64,
+}
+
+/// While it lives, the writer is with the engine; for the watchdog, which must not take a slow disk for a
+/// writer that hangs.
+struct AtDisk<'a>(&'a AtomicBool);
+
+impl<'a> AtDisk<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        shared.waits_for_disk.store(true, Ordering::Release);
+        Self(&shared.waits_for_disk)
+    }
+}
+
+impl Drop for AtDisk<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// The writer's thread.
@@ -120,6 +140,8 @@ impl Writer {
         let turning_back = jobs.iter().any(|job| job.wish == Wish::TurnClockBack);
         let mut outcome = Outcome::default();
         let mut jobs = jobs.into_iter();
+        let shared = Arc::clone(&self.shared);
+        let at_disk = AtDisk::enter(&shared);
         let committed = self.engine.transact(&self.shared.keys, |batch| {
             while !batch.is_spent()
                 && let Some(job) = jobs.next()
@@ -131,6 +153,7 @@ impl Writer {
         let published = committed.and_then(|()| {
             if outcome.is_worth_a_commit() { self.publish(&outcome, turning_back, begun) } else { Ok(()) }
         });
+        drop(at_disk);
         let result = published.map_err(|error| {
             let health = Health::after(&error);
             let refusal = health.refusal().unwrap_or(WriteError::Unavailable);
@@ -187,6 +210,8 @@ impl Writer {
             return;
         }
         back_off.failed();
+        let shared = Arc::clone(&self.shared);
+        let _at_disk = AtDisk::enter(&shared);
         match self.reopen() {
             Ok(()) => {
                 self.ill = None;
@@ -280,6 +305,7 @@ impl Outcome {
         };
         self.highest_ms = self.highest_ms.max(now_ms);
         // An operation that panics drops its caller's line, which the caller is told as an internal error.
+        shared.waits_for_disk.store(false, Ordering::Release);
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut txn = Txn::new(&*batch, now_ms);
             let verdict = run(Turn::Yours(&mut txn))?;
@@ -289,6 +315,7 @@ impl Outcome {
                 (verdict.deliver, Ok(None))
             })
         }));
+        shared.waits_for_disk.store(true, Ordering::Release);
         let Ok(Some((deliver, finished))) = ran else { return };
         match finished {
             Ok(Some(writes)) => {

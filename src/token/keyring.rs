@@ -281,6 +281,17 @@ impl Keyring {
         self.keys().find(|key| key.id.as_str() == id)
     }
 
+    /// Whether it holds this very key under this name, current or old.
+    pub fn holds(&self, key: &RootKey) -> bool {
+        self.find(key.id.as_str())
+            .is_some_and(|own| super::secret::same(own.root.expose(), key.root.expose()))
+    }
+
+    /// The keys that `other` does not hold: gone, or another key under their name.
+    pub fn dropped_by<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a RootKey> {
+        self.keys().filter(|key| !other.holds(key))
+    }
+
     /// The names of all keys, the current one first.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.keys().map(RootKey::id)

@@ -24,9 +24,10 @@ const CANARY: &str = "xq7Kz93-wVt81-Lm40p";
 
 fn app(store: Store) -> Arc<App> {
     let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
-    let services = Services { secrets, status: std::collections::BTreeMap::new() };
+    let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
     let (settings, keyring) = (Settings::default(), keyring("k1"));
-    Arc::new(App::new(store, Snapshot { generation: 1, settings, keyring, services }))
+    let origin = crate::app::reload::Origin::of_defaults();
+    Arc::new(App::new(store, Snapshot { generation: 1, settings, keyring, services }, origin))
 }
 
 async fn minted(app: &App) -> Result<Minted, Failure> {

@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod links;
 pub mod me;
 pub mod oauth;
+pub mod operate;
 pub mod portal;
 pub mod projects;
 pub mod sessions;
@@ -43,4 +44,5 @@ pub const ALL: &[&[Route]] = &[
     links::ROUTES,
     projects::ROUTES,
     portal::ROUTES,
+    operate::ROUTES,
 ];

@@ -1,0 +1,137 @@
+//! Keys in use: which of them something needs, sealing again under the current one, and the store's own key.
+
+use std::path::PathBuf;
+
+use super::{App, Failure, random, reload::NotReloaded};
+use crate::{
+    config::locate::KeyringPlace,
+    records::{By, Fault, TableId, Time, Txn, View, meta::raw},
+    rules::{
+        access::Authorized,
+        keys::{self, Need, RESEAL_ROWS_MAX},
+    },
+    store::{open_own_key, own_key_sealed_under, seal_own_key},
+    token::{KeyId, Keyring, seal::NONCE_BYTES},
+};
+
+/// Steps of sealing again that one request takes; what is left is for the next one.
+const RESEAL_STEPS_MAX: usize = 40;
+
+/// A key and what needs it.
+#[derive(Clone, Debug)]
+pub struct KeyUse {
+    /// Its name.
+    pub id: KeyId,
+    /// Whether it signs and seals.
+    pub current: bool,
+    /// What needs it.
+    pub need: Need,
+    /// Whether the store's own key is sealed under it.
+    pub store_key: bool,
+}
+
+/// The keys, and where they are.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// All of them, the current one first.
+    pub keys: Vec<KeyUse>,
+    /// Their file.
+    pub file: PathBuf,
+    /// Whether that is a credential that systemd passes, which nobody writes.
+    pub is_credential: bool,
+}
+
+/// What sealing again came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Rows that are under the current key now.
+    pub rows: u64,
+    /// Rows that could not be opened and stay as they are.
+    pub damaged: u64,
+    /// Whether there may be more to do.
+    pub unfinished: bool,
+}
+
+impl App {
+    /// Every key, and what needs it. Looks at every sealed row, off the async threads.
+    pub async fn keys(&self) -> Result<Keys, Failure> {
+        let place = self.reloads.keyring_place().await?;
+        let (snapshot, view, now) = (self.snapshot(), self.view(), self.now());
+        let look = tokio::task::spawn_blocking(move || {
+            let keyring = &snapshot.keyring;
+            let ids: Vec<KeyId> = keyring.ids().cloned().collect();
+            let needs = keys::needs(&*view, &ids, now)?;
+            let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
+            let own = own_key_sealed_under(&own);
+            let keys = ids.into_iter().map(|id| KeyUse {
+                current: id == *keyring.current().id(),
+                need: needs.get(&id).copied().unwrap_or_default(),
+                store_key: own == Some(id.as_str()),
+                id,
+            });
+            Ok::<_, Failure>(keys.collect())
+        });
+        let keys = look.await.map_err(|_| Failure::Internal)??;
+        let is_credential = matches!(place, KeyringPlace::Credential(_));
+        Ok(Keys { keys, file: place.path().to_owned(), is_credential })
+    }
+
+    /// Seals again under the current key what older ones sealed, step by step, each an operation of its own.
+    pub async fn reseal(&self, who: &Authorized) -> Result<Resealed, Failure> {
+        let mut done = Resealed { unfinished: true, ..Resealed::default() };
+        let mut after = None;
+        for _ in 0..RESEAL_STEPS_MAX {
+            let nonces = (0..RESEAL_ROWS_MAX).map(|_| random()).collect::<Result<Vec<_>, _>>()?;
+            let step = self
+                .change(who, move |txn, terms, who| keys::reseal(txn, terms, &who.by(), after, &nonces))
+                .await?;
+            done.rows = done.rows.saturating_add(step.rows);
+            done.damaged = done.damaged.saturating_add(step.damaged);
+            after = step.next;
+            if after.is_none() {
+                done.unfinished = false;
+                break;
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Refuses where something needs one of `keys`, naming them and the counts.
+pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Result<(), NotReloaded> {
+    let faults: Vec<String> = keys::needs(view, keys, now)?
+        .into_iter()
+        .filter(|(_, need)| need.is_some())
+        .map(|(key, need)| {
+            format!(
+                "the keyring lacks the key {key}, under which {} credentials are sealed and {} live tokens \
+                 are signed; put it back, `bearerd keys reseal`, and revoke or wait for those tokens",
+                need.sealed, need.tokens
+            )
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(NotReloaded::Faults(faults)) }
+}
+
+/// Seals the store's own key under the current key of `next`, if it is not. `running` can open it.
+pub(super) fn rewrap(
+    txn: &mut Txn<'_>,
+    by: &By,
+    store_id: &[u8; 16],
+    running: &Keyring,
+    next: &Keyring,
+    nonce: [u8; NONCE_BYTES],
+) -> Result<(), Fault> {
+    const DAMAGED: Fault = Fault::Damaged(TableId::Meta);
+    let envelope = txn.bytes(TableId::Meta, raw::STORE_KEY)?.ok_or(DAMAGED)?;
+    let under = own_key_sealed_under(&envelope).ok_or(DAMAGED)?;
+    let current = next.current();
+    let is_under_it =
+        current.id().as_str() == under && running.find(under).is_some_and(|key| next.holds(key));
+    if is_under_it {
+        return Ok(());
+    }
+    let own = open_own_key(running, store_id, &envelope, "".as_ref()).map_err(|_| DAMAGED)?;
+    let sealed = seal_own_key(current, nonce, store_id, &own);
+    keys::rewrap(txn, by, under, current.id(), sealed)
+}

@@ -1,0 +1,73 @@
+//! What is due at intervals: notes brought to the disk, refusals to the audit log, the purge, and what the
+//! start could not write. Each runs in a task of its own, so that none holds up another, or a signal.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::systemd;
+use crate::app::App;
+
+/// How often notes are brought to the disk, and with them the highest time: well within the minute that is
+/// promised.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// How often refusals are brought to the audit log: well within the ten seconds that are promised. The
+/// purge goes on as often.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(4);
+/// How often the store is asked to take what it could not at the start.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts all of them; they end with the set. `settled`: whether the start could write all it had to.
+pub(super) fn start(app: &Arc<App>, settled: bool) -> JoinSet<()> {
+    let mut timers = JoinSet::new();
+    timers.spawn(flush(Arc::clone(app)));
+    timers.spawn(upkeep(Arc::clone(app)));
+    timers.spawn(systemd::watchdog(Arc::clone(app)));
+    if !settled {
+        timers.spawn(settle(Arc::clone(app)));
+    }
+    timers
+}
+
+fn every(period: Duration) -> Interval {
+    let mut every = interval(period);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
+}
+
+async fn flush(app: Arc<App>) {
+    let mut every = every(FLUSH_INTERVAL);
+    loop {
+        every.tick().await;
+        if let Err(failure) = app.flush().await {
+            tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");
+        }
+    }
+}
+
+async fn upkeep(app: Arc<App>) {
+    let mut every = every(UPKEEP_INTERVAL);
+    loop {
+        every.tick().await;
+        if let Err(failure) = app.flush_refusals().await {
+            tracing::warn!(%failure, "refusals could not be written to the audit log; they are kept");
+        }
+        if let Err(failure) = app.purge_step().await {
+            tracing::warn!(%failure, "the purge could not go on; it will");
+        }
+    }
+}
+
+async fn settle(app: Arc<App>) {
+    let mut every = every(SETTLE_INTERVAL);
+    loop {
+        every.tick().await;
+        match app.settle_in().await {
+            Ok(()) => return tracing::info!("what the start could not write is written"),
+            Err(failure) => tracing::debug!(%failure, "what the start could not write still waits"),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Root keys: what is sealed and signed under each, and sealing it again under the current one.
+//!
+//! A key may go when nothing needs it any more. Portal cookies do not count: they die with their key, and
+//! whoever drops it means that.
+
+use core::ops::ControlFlow;
+use std::collections::BTreeMap;
+
+use super::{
+    Refusal, Terms,
+    credentials::{self, Nonce, Place},
+};
+use crate::{
+    records::{
+        Action, By, Fault, Page, Params, Record, TableId, Time, Txn, View,
+        host::Sealed,
+        meta::raw,
+        tables,
+        token::{Format, Token},
+    },
+    token::{KeyId, seal},
+};
+
+/// Rows that are sealed again in one operation of the writer: at 16 KiB each, 4 MiB.
+pub const RESEAL_ROWS_MAX: usize = 250;
+
+/// What needs a root key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Credentials that are sealed under it.
+    pub sealed: u64,
+    /// JWTs that it signed and that may still be accepted.
+    pub tokens: u64,
+}
+
+impl Need {
+    /// Whether anything needs it.
+    pub const fn is_some(self) -> bool {
+        self.sealed > 0 || self.tokens > 0
+    }
+}
+
+/// What needs each of `keys`. Looks at every sealed row: not for the async threads, and for the writer only
+/// where nothing else will do.
+pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<BTreeMap<KeyId, Need>, Fault> {
+    let mut needs: BTreeMap<KeyId, Need> = keys.iter().map(|key| (key.clone(), Need::default())).collect();
+    if needs.is_empty() {
+        return Ok(needs);
+    }
+    tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
+        let row = Sealed::believe(view, key, stored)?;
+        let under = seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok());
+        if let Some(need) = under.and_then(|id| needs.get_mut(&id)) {
+            need.sealed = need.sealed.saturating_add(1);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (key, need) in &mut needs {
+        need.tokens = live_tokens(view, key, now)?;
+    }
+    Ok(needs)
+}
+
+/// JWTs that `key` signed, and that are neither revoked nor past their end.
+fn live_tokens(view: &dyn View, key: &KeyId, now: Time) -> Result<u64, Fault> {
+    let prefix = [key.as_str().as_bytes(), &[0]].concat();
+    let mut live = 0u64;
+    tables::each(view, TableId::TokensByRootKey, &prefix, &mut |hint, _| {
+        let id = hint.get(prefix.len()..).unwrap_or_default();
+        if let Some(token) = Token::at(view, id)?
+            && token.format == Format::Jwt(key.clone())
+            && token.revoked_at.is_none_or(|at| at > now)
+            && token.expires_at.is_none_or(|at| at > now)
+        {
+            live = live.saturating_add(1);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(live)
+}
+
+/// Writes the store's own key as it is sealed under another root key, with an entry.
+pub fn rewrap(txn: &mut Txn<'_>, by: &By, from: &str, to: &KeyId, envelope: Vec<u8>) -> Result<(), Fault> {
+    txn.entry(by, Action::KeysRewrap, to, Params::none().with("from", from).with("to", to.as_str()))?;
+    txn.hint(TableId::Meta, raw::STORE_KEY.to_vec(), envelope);
+    Ok(())
+}
+
+/// What one step of sealing again came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Rows that are under the current key now.
+    pub rows: u64,
+    /// Rows that could not be opened and stay as they are.
+    pub damaged: u64,
+    /// Where the next step goes on; none at the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Seals again under the current key what older keys sealed, at most as many rows as there are nonces and
+/// at most [`RESEAL_ROWS_MAX`], under one entry.
+pub fn reseal(
+    txn: &mut Txn<'_>,
+    terms: Terms<'_>,
+    by: &By,
+    after: Option<Vec<u8>>,
+    nonces: &[Nonce],
+) -> Result<Resealed, Refusal> {
+    let current = terms.keyring.current().id();
+    let page = Page { after, limit: nonces.len().min(RESEAL_ROWS_MAX) };
+    let listed = tables::page(txn, TableId::Sealed, &[], &page, &mut |key, stored| {
+        let row = Sealed::believe(txn, key, stored)?;
+        let under = seal::key_id(&row.envelope).ok().flatten();
+        Ok((under != Some(current.as_str())).then_some(row))
+    })?;
+    let mut resealed = Resealed { next: listed.next, ..Resealed::default() };
+    let mut opened = Vec::with_capacity(listed.items.len());
+    for row in listed.items {
+        let place = Place::of_row(txn, &row);
+        match place
+            .map_err(Refusal::from)
+            .and_then(|place| Ok((credentials::open(txn, terms, &place)?, place)))
+        {
+            Ok((Some(plain), place)) => opened.push((place, plain)),
+            Ok((None, _)) | Err(Refusal::Fault(Fault::Damaged(_))) => {
+                resealed.damaged = resealed.damaged.saturating_add(1);
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    if opened.is_empty() {
+        return Ok(resealed);
+    }
+    let rows = u64::try_from(opened.len()).unwrap_or(u64::MAX);
+    txn.entry(by, Action::KeysReseal, current, Params::none().with("rows", rows))?;
+    for ((place, plain), nonce) in opened.iter().zip(nonces) {
+        credentials::put(txn, terms, place, plain, *nonce)?;
+    }
+    resealed.rows = rows;
+    Ok(resealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        records::{host::SealedFor, shelf::Shelf},
+        settings::Settings,
+        token::{HostId, Keyring},
+    };
+
+    fn id(name: &str) -> KeyId {
+        KeyId::new(name).unwrap()
+    }
+
+    fn one() -> Keyring {
+        Keyring::generate(id("one"), b"0123456789abcdef0123456789abcdef").unwrap()
+    }
+
+    fn both() -> Keyring {
+        one().rotated(id("two"), b"fedcba9876543210fedcba9876543210").unwrap()
+    }
+
+    fn host(number: u8) -> HostId {
+        HostId::from_parts(1_000, [number; 10])
+    }
+
+    /// A store in which `hosts` have credentials sealed under the current key of `keyring`.
+    fn sealed(keyring: &Keyring, hosts: u8) -> Shelf {
+        let mut shelf = Shelf::new();
+        let settings = Settings::default();
+        let terms = Terms { settings: &settings, keyring };
+        for number in 0..hosts {
+            let place = Place::of_host(host(number));
+            shelf
+                .change(1_000, |txn| {
+                    txn.entry(&By::system(), Action::HostCredentialsPut, host(number), Params::none())?;
+                    credentials::put(txn, terms, &place, b"{}", [number; 24])
+                })
+                .unwrap();
+        }
+        shelf
+    }
+
+    fn step(shelf: &mut Shelf, after: Option<Vec<u8>>, nonces: usize) -> Resealed {
+        let (settings, keyring) = (Settings::default(), both());
+        let terms = Terms { settings: &settings, keyring: &keyring };
+        shelf.change(2_000, |txn| reseal(txn, terms, &By::system(), after, &vec![[9; 24]; nonces])).unwrap()
+    }
+
+    fn needed(shelf: &Shelf, key: &str) -> Need {
+        needs(shelf, &[id(key)], Time::from_unix(2)).unwrap()[&id(key)]
+    }
+
+    #[test]
+    fn sealing_again_moves_every_row_to_the_current_key_in_bounded_steps() {
+        let mut shelf = sealed(&one(), 5);
+        assert_eq!(needed(&shelf, "one"), Need { sealed: 5, tokens: 0 });
+        let mut rows = Vec::new();
+        let mut after = None;
+        loop {
+            let done = step(&mut shelf, after, 2);
+            rows.push(done.rows);
+            after = done.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(rows, [2, 2, 1]);
+        assert_eq!((needed(&shelf, "one").sealed, needed(&shelf, "two").sealed), (0, 5));
+        let (settings, keyring) = (Settings::default(), both().without(&id("one")).unwrap());
+        let terms = Terms { settings: &settings, keyring: &keyring };
+        let place = Place::of_host(host(3));
+        assert_eq!(credentials::open(&shelf, terms, &place).unwrap().unwrap().as_slice(), b"{}");
+        assert_eq!(step(&mut shelf, None, 9), Resealed::default(), "again changes nothing");
+    }
+
+    #[test]
+    fn a_row_that_does_not_open_is_counted_and_left_alone() {
+        let mut shelf = sealed(&one(), 2);
+        let mut row = Sealed::at(&shelf, &SealedFor::Host(host(0)).key()).unwrap().unwrap();
+        *row.envelope.last_mut().unwrap() ^= 1;
+        shelf.place(&row);
+        let done = step(&mut shelf, None, 9);
+        assert_eq!((done.rows, done.damaged), (1, 1));
+        assert_eq!(needed(&shelf, "one").sealed, 1);
+    }
+}
