@@ -109,6 +109,20 @@ pub struct Identity {
 pub(super) struct Verified;
 
 impl Identity {
+    /// An identity that nobody verified, to ask the permission table about.
+    #[cfg(test)]
+    pub(crate) fn supposed(subject: Subject, kind: CredentialKind, groups: &[&str], scope: &str) -> Self {
+        Self {
+            subject,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            kind,
+            token: None,
+            scope: scope.to_owned(),
+            expires_at: None,
+            verified: Verified,
+        }
+    }
+
     /// The user it speaks for, if it is one.
     pub const fn user(&self) -> Option<UserId> {
         match &self.subject {

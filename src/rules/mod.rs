@@ -44,7 +44,7 @@ pub mod services;
 pub mod sessions;
 pub mod tokens;
 #[cfg(test)]
-mod town;
+pub(crate) mod town;
 pub mod users;
 pub mod verify;
 

@@ -25,6 +25,9 @@ pub mod shown;
 pub mod tokens;
 pub mod users;
 
+#[cfg(test)]
+mod matrix;
+
 /// Every route of the daemon.
 pub const ALL: &[&[Route]] = &[
     health::ROUTES,
