@@ -10,7 +10,7 @@ use crate::{
         Denied, Reason, Refusal,
         access::Subject,
         portal::{self, Door, Followed},
-        verify::{COOKIE_SECONDS_MAX, Presented},
+        verify::COOKIE_SECONDS_MAX,
     },
     settings::CredentialKind,
     token::{ClientId, Secret, TokenId},
@@ -121,26 +121,18 @@ impl App {
         ip: Option<IpAddr>,
     ) -> Result<PortalSession, Failure> {
         match cookie {
-            // Nobody tried anything.
-            Err(denied) if denied.reason == Reason::Absent => Err(denied.into()),
-            cookie => {
-                let session = self.session_of(cookie, ip).await;
+            Ok(text) => {
+                let session = self.session_of(text, ip).await;
                 session.map_err(|failure| self.count_failed(Means::Cookie, failure))
             }
+            // Nobody tried anything.
+            Err(denied) if denied.reason == Reason::Absent => Err(denied.into()),
+            Err(denied) => Err(self.refuse_cookie(denied, ip)),
         }
     }
 
-    async fn session_of(
-        &self,
-        cookie: Result<&str, Denied>,
-        ip: Option<IpAddr>,
-    ) -> Result<PortalSession, Failure> {
-        let snapshot = self.snapshot();
-        let presented = cookie.and_then(|text| Presented::cookie(text, &snapshot.keyring, self.store().id()));
-        let presented = presented.map_err(|denied| {
-            self.judged(PresentedKind::Portal, Some(denied.reason));
-            self.refused(denied, ip)
-        })?;
+    async fn session_of(&self, cookie: &str, ip: Option<IpAddr>) -> Result<PortalSession, Failure> {
+        let presented = self.cookie(cookie, &self.snapshot(), ip)?;
         let good = self.verify(presented, ip, &[CredentialKind::Portal], None).await?.identity;
         match (good.subject, good.token) {
             (Subject::Client { id, slug, name }, Some(link)) => {

@@ -51,7 +51,7 @@ pub fn button(client: &str, token: &Secret) -> Reply {
 /// The page after logging out.
 pub fn goodbye() -> Reply {
     let body = "<h1>Signed out</h1>\n<p>You have left the portal on this device. Your link opens it again, \
-                unless it was for one use.</p>";
+                unless it works only once.</p>";
     page(StatusCode::OK, "Signed out", body)
 }
 
@@ -77,8 +77,8 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
     match status {
         StatusCode::UNAUTHORIZED => (
             "Access required",
-            "<p>This page opens with a personal link. There was none, or it is no longer valid: links can \
-             expire, be withdrawn, or be for one use.</p>\n\
+            "<p>This page opens with a personal link. There was none, or it is not valid any more: links \
+             can expire, be withdrawn, or work only once.</p>\n\
              <p>Please ask whoever sent you the link for a new one.</p>",
         ),
         StatusCode::FORBIDDEN => (
