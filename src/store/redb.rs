@@ -210,6 +210,14 @@ impl Engine {
         self.guard.divert().map_err(|error| EngineError::Read(error.to_string()))
     }
 
+    /// Drops a handle that was abandoned, whatever state it is in.
+    pub(crate) fn discard(self) {
+        let _ = unharmed(|| {
+            drop(self.database);
+            Ok(())
+        });
+    }
+
     /// Closes an engine that is done with, keeping the medium's locks.
     pub(crate) fn close(self) -> Result<(), EngineError> {
         let Self { database, guard, .. } = self;
@@ -241,6 +249,16 @@ fn unharmed<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Engin
 /// The store as of one commit.
 pub(crate) struct Snapshot {
     tables: Vec<ReadTable>,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // A handle that a damaged page has broken can break whoever lets go of it.
+        let _ = unharmed(|| {
+            self.tables.clear();
+            Ok(())
+        });
+    }
 }
 
 impl Snapshot {

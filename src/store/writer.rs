@@ -70,8 +70,13 @@ impl Writer {
         Self { engine, shared, generation: 1, ill: None, reopened_at: None }
     }
 
-    /// Works until the queue is closed, then closes the store.
-    pub(crate) fn run(mut self) -> Result<(), EngineError> {
+    /// Works until the queue is closed, then closes the store. Should it break off, nothing could ever be
+    /// written again and nothing remembered be trusted: then the process ends, and its supervisor begins anew.
+    pub(crate) fn run(self) -> Result<(), EngineError> {
+        catch_unwind(AssertUnwindSafe(|| self.work_until_closed())).unwrap_or_else(|_| std::process::abort())
+    }
+
+    fn work_until_closed(mut self) -> Result<(), EngineError> {
         self.begin();
         loop {
             let until = self.ill.as_ref().map(BackOff::next);
@@ -244,7 +249,7 @@ impl Writer {
         self.shared.forget(self.generation, Written::Everything);
         self.shared.condition.moved_over(self.generation);
         self.swap(snapshot);
-        drop(core::mem::replace(&mut self.engine, engine));
+        core::mem::replace(&mut self.engine, engine).discard();
     }
 
     /// Copies the store, which leaves out the space of removed rows, and moves over to the copy. Readers
@@ -260,6 +265,11 @@ impl Writer {
             refused(&error)
         })?;
         let bytes_after = engine.size().map_err(|error| refused(&error))?;
+        if bytes_after >= bytes_before {
+            engine.discard();
+            self.shared.site.sweep();
+            return Ok(Compacted { bytes_before, bytes_after: bytes_before });
+        }
         self.shared.site.move_to(beside).map_err(|error| refused(&EngineError::of(error)))?;
         // What the old handle would still write is of no use to anybody.
         let abandoned = self.engine.abandon();
@@ -289,7 +299,10 @@ impl Writer {
     fn close(self) -> Result<(), EngineError> {
         self.shared.condition.set(Health::Closed);
         let Self { engine, shared, .. } = self;
-        let result = if engine.failure().is_some() { engine.abandon() } else { engine.close() };
+        let result = match engine.failure() {
+            Some(failure) => Err(EngineError::Write(failure.clone())),
+            None => engine.close(),
+        };
         shared.site.release();
         result
     }

@@ -7,6 +7,9 @@ use redb::{CommitError, CursorError, DatabaseError, StorageError, TableError, Tr
 use super::guard::WriteFailure;
 use crate::store::error::OpenError;
 
+/// How the engine says that a newer version of it wrote a file; it has no error of its own for that.
+const NEWER_FORMAT: &str = "Expected file format version <=";
+
 /// Why the engine could not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EngineError {
@@ -40,6 +43,7 @@ impl EngineError {
 impl From<StorageError> for EngineError {
     fn from(error: StorageError) -> Self {
         match error {
+            StorageError::Corrupted(message) if message.contains(NEWER_FORMAT) => Self::Foreign(message),
             StorageError::Corrupted(message) => Self::Damaged(message),
             StorageError::Io(error) => match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(error.to_string()),
@@ -54,7 +58,9 @@ impl From<DatabaseError> for EngineError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
-            DatabaseError::UpgradeRequired(version) => Self::Foreign(format!("file format {version}")),
+            DatabaseError::UpgradeRequired(version) => {
+                Self::Damaged(format!("its file format, {version}, is older than any that bearerd wrote"))
+            }
             DatabaseError::Storage(error) => error.into(),
             other => Self::Damaged(other.to_string()),
         }

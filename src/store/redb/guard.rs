@@ -291,9 +291,9 @@ mod tests {
 
     fn deed() -> impl Strategy<Value = Deed> {
         prop_oneof![
-            8 => (0usize..30_000, prop::collection::vec(any::<u8>(), 1..9_000))
+            8 => (0usize..16_000, prop::collection::vec(any::<u8>(), 1..5_000))
                 .prop_map(|(at, data)| Deed::Write(at, data)),
-            3 => (1usize..30_000).prop_map(Deed::SetLen),
+            3 => (1usize..16_000).prop_map(Deed::SetLen),
             1 => Just(Deed::Sync),
             1 => Just(Deed::Break),
             1 => Just(Deed::Divert),
@@ -304,12 +304,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
         fn the_engine_reads_what_it_wrote_and_the_medium_keeps_what_it_had_when_it_failed(
-            dry: bool, deeds in prop::collection::vec(deed(), 1..40),
+            dry: bool, deeds in prop::collection::vec(deed(), 1..24),
         ) {
-            let disk = Disk::holding(vec![7; 20_000]);
+            let disk = Disk::holding(vec![7; 10_000]);
             let guard = Guard::new(disk.medium(), dry).unwrap();
             let end = Guarded(Arc::clone(&guard));
-            let mut model = vec![7; 20_000];
+            let mut model = vec![7; 10_000];
             // What lies on the medium since nothing more reaches it.
             let mut kept = dry.then(|| disk.bytes());
             for deed in deeds {

@@ -96,9 +96,13 @@ fn a_stopped_store_is_looked_at_without_a_change_and_one_that_runs_is_not_touche
 }
 
 fn fill(store: &Store, rows: u32) {
-    for number in 0..rows {
-        put(store, &format!("row{number}"), &"x".repeat(10_000)).unwrap();
-    }
+    let filled = store.write_blocking(move |txn| {
+        for number in 0..rows {
+            txn.hint(TableId::Projects, format!("row{number}").into_bytes(), vec![b'x'; 10_000]);
+        }
+        Ok::<(), ()>(())
+    });
+    assert_eq!(filled, Ok(Ok(())));
 }
 
 #[test]
@@ -119,9 +123,11 @@ fn compacting_gives_space_back_while_reading_and_writing_go_on() {
     put(&store, "after", "1").unwrap();
     assert_eq!((store.health(), store.stats().reopened), (Health::Well, 0));
     assert_eq!(names(&dir), [STORE_FILE, MARKER_FILE]);
-    block_on(store.compact()).unwrap();
+    for _ in 0..3 {
+        let again = block_on(store.compact()).unwrap();
+        assert!(again.bytes_after <= again.bytes_before, "{again:?}");
+    }
     store.close().unwrap();
-    assert_eq!(fs::metadata(dir.join(STORE_FILE)).unwrap().len(), store.stats().file_bytes);
     let store = open(&dir).unwrap();
     expect(&store, "after", Some("1"));
     expect(&store, "row399", Some(&"x".repeat(10_000)));

@@ -207,7 +207,7 @@ fn whichever_deed_fails_once_or_for_good_nothing_acknowledged_is_lost_and_nothin
 }
 
 /// A store that was made on `disk`, and then written to with everything recorded.
-fn recorded(disk: &Disk, changes: usize) -> Vec<u8> {
+pub(crate) fn recorded(disk: &Disk, changes: usize) -> Vec<u8> {
     new_on(disk).close().unwrap();
     let start = disk.bytes();
     disk.record();
@@ -221,7 +221,7 @@ fn recorded(disk: &Disk, changes: usize) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check_image(image: Vec<u8>, events: &[Event], changes: usize) -> Disk {
+pub(crate) fn check_image(image: Vec<u8>, events: &[Event], changes: usize) -> Disk {
     let disk = Disk::holding(image);
     disk.record();
     let store = open_on(disk.medium()).unwrap();
@@ -260,7 +260,7 @@ fn an_acknowledged_change_survives_a_power_cut_at_any_moment() {
 }
 
 /// A closed store, and what it holds.
-fn closed() -> (Vec<u8>, Dump) {
+pub(crate) fn closed() -> (Vec<u8>, Dump) {
     let disk = Disk::default();
     let store = new_on(&disk);
     for number in 0..40 {
@@ -272,7 +272,7 @@ fn closed() -> (Vec<u8>, Dump) {
 }
 
 /// Opens a file that was changed: either it is refused, and not written to, or nothing is different.
-fn check_changed(bytes: &[u8], rows: &Dump, what: &str) -> bool {
+pub(crate) fn check_changed(bytes: &[u8], rows: &Dump, what: &str) -> bool {
     let disk = Disk::holding(bytes.to_vec());
     let site = Site::on(disk.medium(), Path::new("test"), &options());
     let whole = judge(&site, &options(), &keyring("k1"), &CURRENT).is_ok();

@@ -92,6 +92,20 @@ fn a_table_that_this_version_does_not_know_is_a_newer_store() {
 }
 
 #[test]
+fn a_file_of_a_newer_engine_is_a_newer_store() {
+    let (_folder, dir) = made();
+    let mut bytes = fs::read(dir.join(STORE_FILE)).unwrap();
+    // The format's version begins each of the two commit slots.
+    (bytes[64], bytes[192]) = (9, 9);
+    fs::write(dir.join(STORE_FILE), &bytes).unwrap();
+    assert!(matches!(open(&dir), Err(OpenError::Newer { .. })));
+    assert!(fs::read(dir.join(STORE_FILE)).unwrap() == bytes);
+    (bytes[64], bytes[192]) = (2, 2);
+    fs::write(dir.join(STORE_FILE), &bytes).unwrap();
+    assert!(matches!(open(&dir), Err(OpenError::Damaged { .. })));
+}
+
+#[test]
 fn the_way_from_a_version_is_the_steps_after_it() {
     let schema = Schema { version: 3, steps: &[A, B] };
     for (version, reaches) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
