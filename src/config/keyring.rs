@@ -50,6 +50,9 @@ pub enum KeyringFileFault {
     /// Others could put their own keys there.
     #[error("the keyring {} can be written by others than its owner; `chmod 0600` it", .0.display())]
     OthersCanWrite(PathBuf),
+    /// Whoever reads it can forge cookies and JWTs, and open what is sealed.
+    #[error("the keyring {} can be read by others than its owner; `chmod 0600` it", .0.display())]
+    OthersCanRead(PathBuf),
     /// It is not a keyring.
     #[error("the keyring {}: {fault}", path.display())]
     Text {
@@ -82,9 +85,11 @@ pub fn read(place: &KeyringPlace) -> Result<Read, KeyringFileFault> {
     if file.access.others_can_write() {
         return Err(KeyringFileFault::OthersCanWrite(path.to_owned()));
     }
-    let readable = file.access.others_can_read().then(|| Warning::ReadableKeyring(path.to_owned()));
+    if file.access.others_can_read() {
+        return Err(KeyringFileFault::OthersCanRead(path.to_owned()));
+    }
     let stranger = file.access.stranger().map(|user| Warning::Strangers { path: path.to_owned(), user });
-    Ok(Read { keyring, warnings: readable.into_iter().chain(stranger).collect() })
+    Ok(Read { keyring, warnings: stranger.into_iter().collect() })
 }
 
 fn unreadable(place: &KeyringPlace, fault: ReadFault) -> KeyringFileFault {
@@ -245,25 +250,31 @@ mod tests {
     }
 
     #[test]
-    fn a_keyring_that_others_can_get_at_is_told_or_refused() {
+    fn a_keyring_that_others_can_get_at_is_refused() {
         #[track_caller]
-        fn check(mode: u32, warned: bool, refused: bool) {
+        fn check(mode: u32, refused: bool) {
             let folder = tempfile::tempdir().unwrap();
             let path = written(folder.path(), mode);
             match read(&KeyringPlace::Configured(path.clone())) {
-                Ok(read) => assert_eq!((read.warnings.is_empty(), refused), (!warned, false), "{mode:o}"),
-                Err(KeyringFileFault::OthersCanWrite(_)) => assert!(refused, "{mode:o}"),
+                Ok(_) => assert!(!refused, "{mode:o}"),
+                Err(KeyringFileFault::OthersCanWrite(_) | KeyringFileFault::OthersCanRead(_)) => {
+                    assert!(refused, "{mode:o}");
+                }
                 Err(fault) => panic!("{mode:o}: {fault}"),
             }
             assert!(read(&KeyringPlace::Credential(path)).unwrap().warnings.is_empty(), "{mode:o}");
         }
-        check(0o600, false, false);
-        check(0o400, false, false);
-        check(0o640, true, false);
-        check(0o604, true, false);
-        check(0o620, false, true);
-        check(0o602, false, true);
-        check(0o666, false, true);
+        for (mode, refused) in [
+            (0o600, false),
+            (0o400, false),
+            (0o640, true),
+            (0o604, true),
+            (0o620, true),
+            (0o602, true),
+            (0o666, true),
+        ] {
+            check(mode, refused);
+        }
     }
 
     #[test]
@@ -284,7 +295,7 @@ mod tests {
     #[test]
     fn an_exchange_keeps_permissions_and_links_and_leaves_nothing_beside() {
         let folder = tempfile::tempdir().unwrap();
-        let path = written(folder.path(), 0o640);
+        let path = written(folder.path(), 0o400);
         let link = folder.path().join("link");
         symlink("keyring", &link).unwrap();
         let stale = folder.path().join(format!(".keyring.new-{}", process::id()));
@@ -294,7 +305,7 @@ mod tests {
         assert!(link.is_symlink());
         let names: Vec<String> = listing(folder.path()).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["keyring", "link"]);
-        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o640);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o400);
     }
 
     #[test]

@@ -13,9 +13,6 @@ pub enum Warning {
     /// A file with secrets that everybody can read.
     #[error("{} can be read by everybody; take that away with `chmod o-r`", .0.display())]
     Readable(PathBuf),
-    /// A keyring that others than its owner can read.
-    #[error("the keyring {} can be read by others than its owner; take that away with `chmod 0600`", .0.display())]
-    ReadableKeyring(PathBuf),
     /// A file that belongs to neither root nor the daemon.
     #[error("{} belongs to user {user}, who is neither root nor the one that this runs as", path.display())]
     Strangers {

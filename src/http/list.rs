@@ -1,7 +1,8 @@
 //! Lists as the API shows them: `?limit=` and `?cursor=` in, `{"items":[…],"next_cursor":…}` out.
 //!
-//! A cursor is where the next page begins, in base64url: opaque to clients, and no more than a hint. One
-//! that was made up leads to another place of a list that its maker may read anyway.
+//! A cursor is where the next page begins and the CRC-32 of that, in base64url: opaque to clients, and no more
+//! than a hint. One that was mangled is refused; one that was made up leads to another place of a list that
+//! its maker may read anyway.
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use hyper::StatusCode;
@@ -35,7 +36,16 @@ fn after(cursor: &str) -> Result<Vec<u8>, Problem> {
     let given = (1..=CURSOR_CHARS_MAX).contains(&cursor.len()).then_some(cursor);
     given
         .and_then(|cursor| Base64UrlUnpadded::decode_vec(cursor).ok())
+        .and_then(|bytes| {
+            let (key, check) = bytes.split_last_chunk()?;
+            (crc32fast::hash(key).to_be_bytes() == *check).then(|| key.to_vec())
+        })
         .ok_or_else(|| Problem::field(CURSOR.name, "must be the next_cursor of a page of this list"))
+}
+
+fn cursor(key: &[u8]) -> String {
+    let check = crc32fast::hash(key).to_be_bytes();
+    Base64UrlUnpadded::encode_string(&[key, &check].concat())
 }
 
 #[derive(Serialize)]
@@ -48,7 +58,7 @@ struct ListShown<T> {
 pub fn reply<T, S: Serialize>(listed: Listed<T>, show: impl FnMut(T) -> S) -> Reply {
     let shown = ListShown {
         items: listed.items.into_iter().map(show).collect(),
-        next_cursor: listed.next.map(|key| Base64UrlUnpadded::encode_string(&key)),
+        next_cursor: listed.next.as_deref().map(cursor),
     };
     Reply::json(StatusCode::OK, &shown)
 }
@@ -84,7 +94,7 @@ mod tests {
         assert_eq!(shown["items"], serde_json::json!([1, 2]));
         let cursor = shown["next_cursor"].as_str().unwrap();
         check(&format!("cursor={cursor}"), Some((Some(&key), 50)));
-        for bad in ["cursor=", "cursor=!", "cursor=a", "cursor=AA%3D%3D"] {
+        for bad in ["cursor=", "cursor=!", "cursor=a", "cursor=AAAA", "cursor=nonsense", "cursor=AA%3D%3D"] {
             check(bad, None);
         }
         check(&format!("cursor={}", "A".repeat(513)), None);
