@@ -33,7 +33,7 @@ pub use listeners::{Address, BindFault, Listeners};
 use wire::Socket;
 
 /// Connections that the admin socket may have, beside those of everybody else.
-const ADMIN_CONNECTIONS_MAX: usize = 32;
+const ADMIN_CONNECTIONS_KEPT: usize = 32;
 /// How long a connection on which nothing has come yet is kept when the server stops: its first request
 /// may be on its way.
 const GRACE: Duration = Duration::from_millis(250);
@@ -183,7 +183,7 @@ pub async fn serve<H, F>(
         protocol: connection::protocol(limits.head_bytes_max),
         stop,
         public: Arc::new(Crowd::within_files(limits.connections_max)),
-        admin: Arc::new(Crowd::of(ADMIN_CONNECTIONS_MAX)),
+        admin: Arc::new(Crowd::of(ADMIN_CONNECTIONS_KEPT)),
     });
     if context.public.is_tight {
         let places = context.public.places_max();
@@ -275,11 +275,16 @@ impl<H> Context<H> {
         F: Future<Output = Reply> + Send + 'static,
     {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let crowd = self.crowd(from.door);
-        let room = match kept {
+        let mut crowd = self.crowd(from.door);
+        let mut room = match kept {
             Some(room) => Some(room),
             None => crowd.squeeze_in().await,
         };
+        // Beyond what is kept for it the admin socket takes places like everybody else.
+        if room.is_none() && from.door == Door::Admin {
+            crowd = &self.public;
+            room = crowd.squeeze_in().await;
+        }
         let Some(room) = room else {
             self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
