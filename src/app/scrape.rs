@@ -26,6 +26,7 @@ impl App {
             "Which configuration is in force: 1 at start, one more for each reload that was taken",
             float(snapshot.generation),
         ));
+        families.extend(self.reload_families());
         families.push(one(
             "bearerd_last_use_backlog",
             "Last uses that are noted in memory and have not reached the disk",
@@ -56,6 +57,27 @@ impl App {
             "Tokens in the store, dead ones included, by kind",
             samples,
         ))
+    }
+
+    fn reload_families(&self) -> [Family; 3] {
+        let last = self.last_reload();
+        [
+            one(
+                "bearerd_config_last_reload_successful",
+                "Whether the last reload was taken; 1 before the first",
+                truth(last.faults.is_empty()),
+            ),
+            one(
+                "bearerd_config_last_reload_timestamp_seconds",
+                "When the last reload ended, taken or not; before the first, the start",
+                float(last.at.unix()),
+            ),
+            one(
+                "bearerd_config_needs_restart",
+                "How many changed settings wait for a restart",
+                float(last.needs_restart.len().try_into().unwrap_or(u64::MAX)),
+            ),
+        ]
     }
 
     fn service_families(&self) -> [Family; 3] {

@@ -130,7 +130,7 @@ fn tell(loaded: &Loaded) {
 fn new_keyring() -> Result<Keyring, StartError> {
     let day = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let day: String = day.chars().take(10).collect();
-    let id = KeyId::new(&day).map_err(|_| Failure::Internal)?;
+    let id = KeyId::of_day(&day, None).map_err(|_| Failure::Internal)?;
     Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
 }
 

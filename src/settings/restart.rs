@@ -26,9 +26,12 @@ const RESTART_ONLY: &[RestartOnly] = restart_only![
     server.listen,
     server.admin_socket,
     server.admin_socket_mode,
+    server.drain_seconds,
     store.dir,
     limits.header_bytes,
     limits.header_seconds,
+    limits.request_seconds,
+    limits.stall_seconds,
     limits.connections,
     limits.writer_queue,
     limits.password_hashes,
@@ -63,11 +66,12 @@ mod tests {
         next.store.dir = Some("/srv/bearerd".to_owned());
         next.limits.connections = 7;
         next.sessions.idle = 60;
-        next.server.drain_seconds = 3;
+        next.audit.retention = crate::settings::Retention::Seconds(86_400);
         assert_eq!(running.needs_restart(&next), ["server.listen", "store.dir", "limits.connections"]);
+        let next_retention = next.audit.retention;
         let after = running.reloaded(next);
         assert_eq!(running.needs_restart(&after), [""; 0]);
-        assert_eq!((after.sessions.idle, after.server.drain_seconds), (60, 3));
+        assert_eq!((after.sessions.idle, after.audit.retention), (60, next_retention));
         assert_eq!(after.server.listen, running.server.listen);
     }
 

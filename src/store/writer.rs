@@ -259,6 +259,8 @@ impl Writer {
             return Err(self.refusal());
         }
         let refused = |error: &EngineError| Health::after(error).refusal().unwrap_or(WriteError::Unavailable);
+        let shared = Arc::clone(&self.shared);
+        let _at_disk = AtDisk::enter(&shared);
         let bytes_before = self.engine.size().map_err(|error| refused(&error))?;
         let (beside, engine, snapshot) = self.copy_beside().map_err(|error| {
             self.shared.site.sweep();

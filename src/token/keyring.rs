@@ -40,6 +40,19 @@ const OLD: &str = "old";
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
+impl KeyId {
+    /// A name for a new key: `day`, such as `2026-11-22`, or with a number behind it where `others` has that.
+    pub fn of_day(day: &str, others: Option<&Keyring>) -> Result<Self, NotAKeyId> {
+        let is_free = |id: &Self| others.is_none_or(|others| others.find(id.as_str()).is_none());
+        let first = Self::new(day)?;
+        if is_free(&first) {
+            return Ok(first);
+        }
+        let numbered = (2..=KEYS_MAX.saturating_add(1)).map(|number| Self::new(&format!("{day}-{number}")));
+        numbered.flatten().find(is_free).ok_or(NotAKeyId)
+    }
+}
+
 /// The text cannot be the name of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 32 characters of A-Z, a-z, 0-9 and -")]
@@ -351,6 +364,35 @@ fn copies<'a>(keys: impl Iterator<Item = &'a RootKey>) -> Result<Vec<RootKey>, K
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_key_is_named_by_its_day_and_never_like_another() {
+        assert_eq!(KeyId::of_day("2026-11-22", None).unwrap().as_str(), "2026-11-22");
+        let mut keyring =
+            Keyring::generate(KeyId::new("2026-11-22").unwrap(), b"0123456789abcdef0123456789abcdef")
+                .unwrap();
+        for (number, byte) in [("2026-11-22-2", 1), ("2026-11-22-3", 2)] {
+            let id = KeyId::of_day("2026-11-22", Some(&keyring)).unwrap();
+            assert_eq!(id.as_str(), number);
+            let mut fresh = [7; KEY_BYTES];
+            fresh[0] = byte;
+            keyring = keyring.rotated(id, &fresh).unwrap();
+        }
+        assert!(KeyId::of_day("22.11.2026", None).is_err());
+    }
+
+    #[test]
+    fn a_key_is_dropped_when_its_name_is_gone_or_is_another_keys() {
+        let one = Keyring::generate(KeyId::new("a").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
+        let both = one.rotated(KeyId::new("b").unwrap(), b"fedcba9876543210fedcba9876543210").unwrap();
+        let other = Keyring::generate(KeyId::new("a").unwrap(), b"0123456789abcdef0123456789abcdeX").unwrap();
+        let dropped = |from: &Keyring, by: &Keyring| {
+            from.dropped_by(by).map(|key| key.id().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(dropped(&one, &both), [""; 0]);
+        assert_eq!(dropped(&both, &one), ["b"]);
+        assert_eq!(dropped(&one, &other), ["a"]);
+    }
     use proptest::prelude::*;
     use std::fmt::Write as _;
 

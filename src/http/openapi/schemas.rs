@@ -86,6 +86,7 @@ pub const SCHEMAS: &[Schema] = &[
             member("detail", Text, There),
             member("code", Text, There),
             member("field", Text, Optional),
+            member("faults", Texts, Optional),
         ],
     ),
     schema("OAuthError", &[member("error", Text, There), member("error_description", Text, There)]),
@@ -338,6 +339,93 @@ pub const SCHEMAS: &[Schema] = &[
             member("seen", Text, There),
         ],
     ),
+    schema(
+        "Reloaded",
+        &[
+            member("generation", Number, There),
+            member("needs_restart", Texts, There),
+            member("warnings", Texts, There),
+        ],
+    ),
+    schema(
+        "Status",
+        &[
+            member("version", Text, There),
+            member("pid", Number, There),
+            member("started_at", Time, There),
+            member("setup", Word(&["pending", "complete"]), There),
+            member("reload", One("LastReload"), There),
+            member("services", Many("ServiceState"), There),
+            member("keys", Texts, There),
+            member("store", One("StoreState"), There),
+            member("clock_behind_seconds", Number, There),
+        ],
+    ),
+    schema(
+        "LastReload",
+        &[
+            member("generation", Number, There),
+            member("at", Time, There),
+            member("outcome", Word(&["ok", "refused"]), There),
+            member("error", Text, Optional),
+            member("needs_restart", Texts, There),
+        ],
+    ),
+    schema(
+        "ServiceState",
+        &[
+            member("name", Text, There),
+            member("enabled", Flag, There),
+            member("why", Text, Optional),
+            member("slots", Many("SlotState"), There),
+        ],
+    ),
+    schema(
+        "SlotState",
+        &[member("slot", Text, There), member("last_used_at", Time, Nullable), member("uses", Number, There)],
+    ),
+    schema(
+        "StoreState",
+        &[
+            member("health", Word(&["well", "full", "unavailable", "closed"]), There),
+            member("error", Text, Optional),
+            member("file_bytes", Number, There),
+            member("queue_operations", Number, There),
+            member("reopened", Number, There),
+        ],
+    ),
+    schema(
+        "Keys",
+        &[member("file", Text, There), member("credential", Flag, There), member("keys", Many("Key"), There)],
+    ),
+    schema(
+        "Key",
+        &[
+            member("id", Text, There),
+            member("current", Flag, There),
+            member("sealed", Number, There),
+            member("tokens", Number, There),
+            member("store_key", Flag, There),
+        ],
+    ),
+    schema(
+        "Resealed",
+        &[
+            member("resealed", Number, There),
+            member("damaged", Number, There),
+            member("unfinished", Flag, There),
+        ],
+    ),
+    schema(
+        "ClockReset",
+        &[
+            member("from", Time, There),
+            member("to", Time, There),
+            member("revived", Number, There),
+            member("minted_ahead", Number, There),
+        ],
+    ),
+    schema("InstallToken", &[member("id", Text, There), member("token", Text, There)]),
     schema("TokenList", &[member("items", Many("Token"), There), CURSOR]),
     schema("OwnSessionList", &[member("items", Many("OwnSession"), There), CURSOR]),
     schema("AnyTokenList", &[member("items", Many("AnyToken"), There), CURSOR]),
