@@ -79,7 +79,7 @@ def apache(proxy):
     modules = "/usr/lib/apache2/modules"
     lines = [f"ServerRoot {proxy.folder}", "ServerName localhost", f"PidFile {proxy.folder}/pid", f"ErrorLog {proxy.folder}/errors",
              f"Mutex file:{proxy.folder} default", f"DefaultRuntimeDir {proxy.folder}"]
-    for name in ("mpm_event", "authn_core", "authz_core", "headers", "env", "setenvif", "proxy", "proxy_http", "oauth2"):
+    for name in ("mpm_event", "authn_core", "authz_core", "headers", "env", "setenvif", "rewrite", "proxy", "proxy_http", "oauth2"):
         lines.append(f"LoadModule {name}_module {modules}/mod_{name}.so")
     path = proxy.write("apache.conf", "\n".join(lines) + "\n" + snippet(DOCUMENT, "apache"))
     proxy.start(program("apache2"), "-X", "-f", path)
