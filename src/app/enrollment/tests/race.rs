@@ -94,3 +94,26 @@ async fn the_harness_catches_a_variant_that_checks_first_and_acts_later() {
     }
     panic!("1,000 rounds and never two winners: this harness catches nothing");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_is_redeemed_while_it_is_revoked_is_one_or_the_other() {
+    let app = app(in_memory());
+    let operator = app.authorize(Right::Operate, Caller::local(0)).unwrap();
+    let mut seen = [0, 0];
+    for number in 0..200 {
+        let Minted { token, secret } = minted(&app).await.unwrap();
+        let (enrolling, revoking, who) = (Arc::clone(&app), Arc::clone(&app), operator.clone());
+        let asked = request(&secret, number);
+        let redeemed = tokio::spawn(async move { enrolling.enroll(None, asked).await });
+        let revoked = tokio::spawn(async move { revoking.revoke_enrollment(&who, token.id).await });
+        revoked.await.unwrap().unwrap();
+        // The revocation is answered: whatever comes now, no host is made any more.
+        let hosts = hosts_of(&*app.view()).len();
+        let enrolled = redeemed.await.unwrap().is_ok();
+        let row = Token::at(&*app.view(), token.id.as_bytes()).unwrap().unwrap();
+        assert_eq!(hosts_of(&*app.view()).len(), hosts);
+        assert_eq!((row.consumed_at.is_some(), row.revoked_at.is_some()), (enrolled, !enrolled));
+        seen[usize::from(enrolled)] += 1;
+    }
+    assert_eq!(hosts_of(&*app.view()).len(), seen[1]);
+}
