@@ -7,6 +7,7 @@
 //! | `bearerd.redb.new` | a store in the making: the first, a restored or a compacted one; what is left of one that was never finished is removed |
 //! | `bearerd.redb.replaced`, `….1`, … | what a restore has replaced |
 //! | `bearerd.redb.schema-N` | the store as it was before its schema was brought up to date from version N |
+//! | `bearerd.redb.copy` | one of the two before while it is copied; removed if it was never finished |
 //! | `bearerd.redb.backup` | a backup on its way out; has its name for a moment only |
 //! | `bearerd.redb.probe` | written, synced and removed to see whether the disk takes writes again |
 //!
@@ -33,6 +34,7 @@ pub const MARKER_FILE: &str = "bearerd.redb.initialised";
 /// A store in the making.
 pub(crate) const NEW_FILE: &str = "bearerd.redb.new";
 const REPLACED_FILE: &str = "bearerd.redb.replaced";
+const COPY_FILE: &str = "bearerd.redb.copy";
 const BACKUP_FILE: &str = "bearerd.redb.backup";
 const PROBE_FILE: &str = "bearerd.redb.probe";
 
@@ -191,7 +193,11 @@ impl Place {
                 Ok(()) => return Ok(Some(kept)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(OpenError::system("keep", store, error)),
+                Err(_) => {
+                    // A file system without second names.
+                    self.copy_to(&kept)?;
+                    return Ok(Some(kept));
+                }
             }
         }
         Ok(None)
@@ -207,13 +213,18 @@ impl Place {
         if kept.try_exists().map_err(|error| OpenError::system("look at", &kept, error))? {
             return Ok(());
         }
-        self.sweep()?;
-        let mut copy = self.make(NEW_FILE)?;
+        self.copy_to(&kept)
+    }
+
+    /// Copies the store's file, durably. A copy that breaks off has no name that anybody looks for.
+    fn copy_to(&self, kept: &Path) -> Result<(), OpenError> {
+        self.remove(COPY_FILE)?;
+        let mut copy = self.make(COPY_FILE)?;
         let copied = File::open(self.store()).and_then(|mut store| io::copy(&mut store, &mut copy));
         copied
             .and_then(|_| copy.sync_all())
-            .and_then(|()| fs::rename(self.dir.join(NEW_FILE), &kept))
-            .map_err(|error| OpenError::system("keep", &kept, error))?;
+            .and_then(|()| fs::rename(self.dir.join(COPY_FILE), kept))
+            .map_err(|error| OpenError::system("keep", kept, error))?;
         self.sync()
     }
 
@@ -248,6 +259,7 @@ impl Place {
             return Ok(());
         }
         self.mark()?;
+        self.remove(COPY_FILE)?;
         self.sweep()
     }
 
