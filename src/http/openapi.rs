@@ -241,6 +241,9 @@ fn refusals(route: &Route) -> Vec<u16> {
         Verb::Get | Verb::Any => {}
         Verb::Post | Verb::Put | Verb::Patch | Verb::Delete => statuses.extend([409, 429, 507]),
     }
+    if route.path == "/v1/admin/reload" {
+        statuses.push(422);
+    }
     statuses.sort_unstable();
     statuses
 }
