@@ -45,6 +45,7 @@ pub mod setup;
 pub mod slots;
 pub mod snapshot;
 pub mod status;
+pub mod upkeep;
 pub mod users;
 pub mod verification;
 

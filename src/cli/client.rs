@@ -10,7 +10,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
     header::{CONTENT_TYPE, HOST},
@@ -115,26 +115,26 @@ impl Client {
         })
     }
 
-    /// Asks for a stream and hands it on piece by piece. An answer that is no stream but a problem comes back
-    /// as such.
+    /// Asks for a stream and hands it on piece by piece; its headers come back. An answer that is no stream but a
+    /// problem comes back as such.
     pub fn stream(
         &self,
         target: &str,
         take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<Option<Answer>, AskError> {
+    ) -> Result<Result<HeaderMap, Answer>, AskError> {
         self.runtime.block_on(async {
             let response = self.send(Method::GET, target, None, Vec::new()).await?;
             if !response.status().is_success() {
-                return read(response).await.map(Some);
+                return read(response).await.map(Err);
             }
-            let mut body = response.into_body();
+            let (head, mut body) = response.into_parts();
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|error| AskError::Broken(error.to_string()))?;
                 if let Some(piece) = frame.data_ref() {
                     take(piece)?;
                 }
             }
-            Ok(None)
+            Ok(Ok(head.headers))
         })
     }
 

@@ -4,15 +4,22 @@
 //! decides nothing: every command but `serve` asks the running daemon, or, where it has to work without one,
 //! runs the same rules on the file of a stopped one. A new secret is the only thing on standard output.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::daemon;
 
 pub mod ask;
+mod backup;
 pub mod client;
 mod fleet;
+mod keys;
+mod offline;
 mod operate;
 pub mod output;
 mod token;
@@ -72,6 +79,12 @@ enum Command {
     Serve(Serve),
     /// How the daemon is
     Status,
+    /// Mint a new install token, alone on standard output; the one before dies
+    InstallToken {
+        /// Open setup once more though it was completed: how an operator who is locked out comes back
+        #[arg(long)]
+        force: bool,
+    },
     /// Have the daemon read its configuration, keys and secrets again
     Reload,
     /// People
@@ -95,6 +108,29 @@ enum Command {
     /// What happened
     #[command(subcommand)]
     Audit(operate::Audit),
+    /// The keyring
+    #[command(subcommand, visible_alias = "key")]
+    Keys(keys::Keys),
+    /// Back up the running daemon's store into a new file
+    Backup {
+        /// The file; it must not be there yet
+        file: PathBuf,
+    },
+    /// The time that the store has seen
+    #[command(subcommand)]
+    Clock(Clock),
+    /// Give unused space of the store's file back to the file system
+    Compact,
+    /// Print a completion script
+    Completions {
+        /// bash, zsh, fish
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a folder
+    Man {
+        /// The folder
+        folder: Option<PathBuf>,
+    },
     /// Whether a token is active: exit code 0 or 10; the token is read from standard input
     Verify {
         /// `-` for standard input, or a file
@@ -102,6 +138,12 @@ enum Command {
     },
     /// Every check of a token's verification and its outcome; the token is read from standard input
     Explain(operate::Explain),
+}
+
+#[derive(Debug, Subcommand)]
+enum Clock {
+    /// Set the highest time seen to now, after the clock ran ahead
+    Reset,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +186,16 @@ impl Command {
                 daemon::serve(&asked).map_err(|error| Stop::failed(error.to_string()))
             }
             Self::Status => operate::status(&common),
+            Self::InstallToken { force } => operate::install_token(&common, force),
+            Self::Keys(keys) => keys.run(&common),
+            Self::Backup { file } => backup::run(&common, &file),
+            Self::Clock(Clock::Reset) => operate::reset_clock(&common),
+            Self::Compact => operate::compact(&common),
+            Self::Completions { shell } => {
+                clap_complete::generate(shell, &mut Line::command(), "bearerd", &mut std::io::stdout());
+                Ok(())
+            }
+            Self::Man { folder } => manual(folder.as_deref()),
             Self::Reload => operate::reload(&common),
             Self::User(user) => user.run(&common),
             Self::Token(token) => token.run(&common),
@@ -159,6 +211,15 @@ impl Command {
             Self::Explain(explain) => operate::explain(&common, &explain),
         }?;
         Ok(Exit::Done)
+    }
+}
+
+/// Prints the manual page of the program, or writes that of every command into `folder`.
+fn manual(folder: Option<&Path>) -> Result<(), Stop> {
+    let failed = |error: std::io::Error| Stop::failed(error.to_string());
+    match folder {
+        None => clap_mangen::Man::new(Line::command()).render(&mut std::io::stdout()).map_err(failed),
+        Some(folder) => clap_mangen::generate_to(Line::command(), folder).map_err(failed),
     }
 }
 

@@ -1,16 +1,22 @@
 //! `bearerd status`, `reload`, `explain`, `audit`: how the daemon is, and what happened.
 
-use std::{path::Path, thread, time::Duration};
+use std::{io::Write, path::Path, thread, time::Duration};
 
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Stop,
+    Exit, Stop,
     ask::{Common, secret},
+    offline::{self, Offline},
     output::{self, Column},
     token::filtered,
+};
+use crate::{
+    app::fresh,
+    records::meta::AuditHead,
+    rules::{Refusal, Terms, audit, install},
 };
 
 /// How often `audit tail` looks for more.
@@ -74,8 +80,76 @@ pub(super) struct Explain {
     policy: Option<String>,
 }
 
+/// `bearerd install-token`: the running daemon mints it, or the same rule on the file of a stopped one.
+pub(super) fn install_token(common: &Common, force: bool) -> Result<(), Stop> {
+    match common.ask(Method::POST, "/v1/admin/install-token", Some(&json!({"force": force}))) {
+        Ok(minted) => common.minted(&minted, "token"),
+        Err(stop) if offline::nobody_runs(&stop) => install_token_offline(common, force),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn install_token_offline(common: &Common, force: bool) -> Result<(), Stop> {
+    let failed = |error: &dyn std::fmt::Display| Stop::failed(error.to_string());
+    let Offline { store, loaded } = offline::open(common)?;
+    let fresh = fresh().map_err(|error| failed(&error))?;
+    let outcome = store.write_blocking(move |txn| {
+        let terms = Terms { settings: &loaded.settings, keyring: &loaded.keyring };
+        install::mint(txn, terms, &offline::by(), force, &fresh)
+    });
+    let minted = match outcome.map_err(|error| failed(&error))? {
+        Ok(minted) => minted,
+        Err(refusal @ Refusal::Conflict(_)) => {
+            return Err(Stop {
+                exit: Exit::Conflict,
+                says: format!("{refusal}; --force opens it once more"),
+            });
+        }
+        Err(refusal) => return Err(failed(&refusal)),
+    };
+    store.close().map_err(offline::cannot_open)?;
+    let shown = json!({"id": minted.token.id.to_string(), "token": minted.secret.expose()});
+    common.minted(&shown, "token")
+}
+
+/// `bearerd clock reset`.
+pub(super) fn reset_clock(common: &Common) -> Result<(), Stop> {
+    common.confirm(
+        "The highest time seen will be set to now: what only a wrong clock had expired lives again",
+    )?;
+    let reset = common.ask(Method::POST, "/v1/admin/clock/reset", None)?;
+    let revived = reset.get("revived").and_then(Value::as_u64).unwrap_or_default();
+    common.done(&reset, &format!("the highest time is now; {revived} tokens live again"))
+}
+
+/// `bearerd compact`: while the daemon runs.
+pub(super) fn compact(common: &Common) -> Result<(), Stop> {
+    let compacted = match common.ask(Method::POST, "/v1/admin/compact", None) {
+        Ok(compacted) => compacted,
+        Err(stop) if offline::nobody_runs(&stop) => compact_offline(common)?,
+        Err(stop) => return Err(stop),
+    };
+    let bytes = |name: &str| compacted.get(name).and_then(Value::as_u64).unwrap_or_default();
+    common
+        .done(&compacted, &format!("{} bytes before, {} after", bytes("bytes_before"), bytes("bytes_after")))
+}
+
+fn compact_offline(common: &Common) -> Result<Value, Stop> {
+    let Offline { store, .. } = offline::open(common)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| Stop::failed(error.to_string()))?;
+    let compacted = runtime.block_on(store.compact()).map_err(|error| Stop::failed(error.to_string()))?;
+    store.close().map_err(offline::cannot_open)?;
+    Ok(json!({"bytes_before": compacted.bytes_before, "bytes_after": compacted.bytes_after}))
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
+    /// Print the whole log as JSON lines, oldest first
+    Export,
+    /// Check that no entry was changed, removed or put in
+    Verify,
     /// List entries, newest first
     #[command(visible_alias = "ls")]
     List {
@@ -134,9 +208,52 @@ impl Audit {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
         match self {
             Self::List { filter, limit } => common.list(&filter.target(), ENTRIES, Some(limit)),
+            Self::Export => export(common),
+            Self::Verify => verify(common),
             Self::Tail { filter, lines, follow } => tail(common, &filter.target(), lines, follow),
         }
     }
+}
+
+fn export(common: &Common) -> Result<(), Stop> {
+    let mut out = std::io::stdout().lock();
+    match common.client()?.stream("/v1/admin/audit/export", &mut |piece| out.write_all(piece))? {
+        Ok(_) => out.flush().map_err(|error| Stop::failed(format!("standard output: {error}"))),
+        Err(problem) => Err(Stop::failed(problem.detail())),
+    }
+}
+
+fn verify(common: &Common) -> Result<(), Stop> {
+    let chain = match common.get("/v1/admin/audit/verify") {
+        Ok(chain) => chain,
+        Err(stop) if offline::nobody_runs(&stop) => verify_offline(common)?,
+        Err(stop) => return Err(stop),
+    };
+    let text = |name: &str| chain.get(name).map(ToString::to_string).unwrap_or_default();
+    if chain.get("holds").and_then(Value::as_bool) == Some(true) {
+        return common.done(
+            &chain,
+            &format!("the chain of {} entries holds, up to number {}", text("entries"), text("head")),
+        );
+    }
+    if common.json {
+        output::json(&chain)?;
+    }
+    Err(Stop::failed(chain.get("error").and_then(Value::as_str).unwrap_or("the chain does not hold")))
+}
+
+fn verify_offline(common: &Common) -> Result<Value, Stop> {
+    let Offline { store, .. } = offline::open(common)?;
+    let told = |error: &dyn std::fmt::Display| Stop::failed(error.to_string());
+    let view = store.view();
+    let head = AuditHead::of(&*view).map_err(|fault| told(&fault))?.seq;
+    let outcome = audit::verify(&*view, &mut |_| Ok(())).map_err(|fault| told(&fault))?;
+    drop(view);
+    store.close().map_err(offline::cannot_open)?;
+    Ok(match outcome {
+        Ok(entries) => json!({"holds": true, "entries": entries, "head": head}),
+        Err(broken) => json!({"holds": false, "entries": 0, "head": head, "error": broken.to_string()}),
+    })
 }
 
 fn tail(common: &Common, target: &str, lines: usize, follow: bool) -> Result<(), Stop> {

@@ -1,12 +1,12 @@
 //! The audit log: pages with filters, whether its chain holds, and what retention cuts.
 
-use core::ops::ControlFlow;
+use core::ops::{Bound, ControlFlow};
 
 use super::{Refusal, Terms, purge};
 use crate::{
     records::{
         Action, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View, audit::Entry,
-        meta::AuditHead, tables,
+        meta::AuditHead, tables, view::Direction,
     },
     settings::{Retention, Settings},
 };
@@ -93,6 +93,18 @@ fn too_old(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(old)
+}
+
+/// The oldest `most` entries after number `seq`, oldest first.
+pub fn after(view: &dyn View, seq: u64, most: usize) -> Result<Vec<Entry>, Fault> {
+    let mut entries = Vec::new();
+    let after = seq.to_be_bytes();
+    let range = (Bound::Excluded(after.as_slice()), Bound::Unbounded);
+    view.scan(TableId::Audit, range, Direction::Forwards, &mut |key, stored| {
+        entries.push(Entry::believe(view, key, stored)?);
+        Ok(if entries.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(entries)
 }
 
 /// What is wrong with a log.

@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod setup;
 pub mod shown;
 pub mod tokens;
+pub mod upkeep;
 pub mod users;
 
 #[cfg(test)]
@@ -48,4 +49,5 @@ pub const ALL: &[&[Route]] = &[
     projects::ROUTES,
     portal::ROUTES,
     operate::ROUTES,
+    upkeep::ROUTES,
 ];

@@ -1,0 +1,120 @@
+//! `bearerd keys`: the keyring, which the operator owns and the daemon only reads.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Common, Stop, offline, operate,
+    output::{self, Column},
+};
+use crate::{
+    app::random,
+    config::keyring,
+    token::{KeyId, Keyring},
+};
+
+const KEYS: &[Column] = &[
+    ("id", "/id"),
+    ("current", "/current"),
+    ("sealed", "/sealed"),
+    ("jwts", "/tokens"),
+    ("store's own key", "/store_key"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Print a new keyring to standard output, for a file or a systemd credential
+    New,
+    /// List the root keys and what needs them
+    #[command(visible_alias = "ls")]
+    List,
+    /// Add a new current key; what the old ones signed and sealed goes on to hold
+    Rotate,
+    /// Seal again under the current key what older ones sealed
+    Reseal,
+}
+
+impl Keys {
+    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+        match self {
+            Self::New => {
+                let keyring = Keyring::generate(name()?, &fresh()?).map_err(told)?;
+                output::line(keyring.to_text().expose().trim_end())
+            }
+            Self::List => {
+                let keys = common.get("/v1/admin/keys")?;
+                if common.json {
+                    return output::json(&keys);
+                }
+                let rows = keys.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
+                output::table(KEYS, &rows)
+            }
+            Self::Rotate => rotate(common),
+            Self::Reseal => reseal(common),
+        }
+    }
+}
+
+/// Writes a keyring with a new current key, and has the daemon read it. Where the file cannot be written, says
+/// what to put there.
+fn rotate(common: &Common) -> Result<(), Stop> {
+    let path = match common.get("/v1/admin/keys") {
+        Ok(keys) => PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default()),
+        Err(stop) if offline::nobody_runs(&stop) => {
+            let place = offline::located(common)?.keyring().map_err(told)?;
+            place.path().to_owned()
+        }
+        Err(stop) => return Err(stop),
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Stop::failed(format!("{}: {error}; run this as the keyring's owner or as root", path.display()))
+    })?;
+    let old = Keyring::parse(&text).map_err(told)?;
+    drop(zeroize::Zeroizing::new(text));
+    let id = name()?;
+    let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
+    if let Err(fault) = keyring::replace(&path, &new) {
+        output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
+        return output::line(new.to_text().expose().trim_end());
+    }
+    match operate::reload(common) {
+        Ok(()) => {}
+        Err(stop) if offline::nobody_runs(&stop) => {
+            output::tell("no daemon runs; it will read the new key when it starts");
+        }
+        Err(stop) => return Err(stop),
+    }
+    common.done(&json!({"current": id.as_str()}), &format!("{} is the current key", id.as_str()))
+}
+
+fn reseal(common: &Common) -> Result<(), Stop> {
+    let mut resealed = 0;
+    loop {
+        let answer = common.ask(Method::POST, "/v1/admin/keys/reseal", None)?;
+        let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
+        resealed += number("resealed");
+        if number("damaged") > 0 {
+            output::tell(&format!("{} rows could not be opened and stay as they are", number("damaged")));
+        }
+        if answer.get("unfinished").and_then(Value::as_bool) != Some(true) {
+            return common.done(&json!({"resealed": resealed}), &format!("{resealed} rows sealed again"));
+        }
+    }
+}
+
+/// A name for a new key: the moment it is made, so that keyrings read in order.
+fn name() -> Result<KeyId, Stop> {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    KeyId::new(&now.replace(':', "").replace('Z', "")).map_err(told)
+}
+
+fn fresh() -> Result<[u8; 32], Stop> {
+    random().map_err(told)
+}
+
+fn told(error: impl std::fmt::Display) -> Stop {
+    Stop::failed(error.to_string())
+}

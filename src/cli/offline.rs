@@ -1,0 +1,73 @@
+//! The store of a daemon that does not run, for the commands that have to work without one.
+//!
+//! They open the same file and run the same rules as the daemon would. None of them makes a store.
+
+use std::path::PathBuf;
+
+use super::{Common, Exit, Stop};
+use crate::{
+    app::random,
+    config::{Located, Sources, load::Loaded, locate::Environment},
+    records::By,
+    store::{OpenError, Options, Store},
+};
+
+/// A store that was opened in the daemon's absence.
+pub(super) struct Offline {
+    /// The store.
+    pub store: Store,
+    /// Settings, keys and secrets as the daemon would have them.
+    pub loaded: Loaded,
+}
+
+/// Where the files of the daemon are, by what the command was told.
+pub(super) fn located(common: &Common) -> Result<Located, Stop> {
+    let sources = Sources {
+        config: common.config.clone(),
+        data: common.data.clone(),
+        listen: Vec::new(),
+        environment: Environment::of_process(),
+    };
+    sources.locate().map_err(|error| Stop::failed(error.to_string()))
+}
+
+/// Settings, keys and secrets, read and judged.
+pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
+    let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
+    located.load(None, &blinding).map_err(|error| Stop::failed(error.to_string()))
+}
+
+/// Opens the store that nobody runs.
+pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
+    let located = located(common)?;
+    let loaded = loaded(&located)?;
+    let store = Store::open(&located.data, &loaded.keyring, &Options::default()).map_err(cannot_open)?;
+    Ok(Offline { store, loaded })
+}
+
+/// Why a store does not open, as an exit code: one that is not there is not found.
+pub(super) fn cannot_open(error: OpenError) -> Stop {
+    let exit = match error {
+        OpenError::Absent(_) => Exit::NotFound,
+        _ => Exit::Failed,
+    };
+    Stop { exit, says: error.to_string() }
+}
+
+/// Who runs this command, as the audit log names them.
+pub(super) fn by() -> By {
+    By::local(rustix::process::geteuid().as_raw())
+}
+
+/// Whether the reason why there was no answer is that no daemon runs.
+pub(super) fn nobody_runs(stop: &Stop) -> bool {
+    stop.exit == Exit::Unreachable
+}
+
+/// The folder that a file lies in.
+pub(super) fn folder(path: &std::path::Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
