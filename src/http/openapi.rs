@@ -197,6 +197,8 @@ fn good(route: &Route, answer: &Answer) -> Value {
             "text/plain": { "schema": { "type": "string" } },
             "application/openmetrics-text": { "schema": { "type": "string" } },
         }),
+        "Octets" => json!({ "application/octet-stream": {} }),
+        "Lines" => json!({ "application/jsonl": { "schema": { "type": "string" } } }),
         name => json!({ "application/json": { "schema": reference(name) } }),
     };
     if !content.is_null() {

@@ -432,6 +432,16 @@ pub const SCHEMAS: &[Schema] = &[
     schema("UserList", &[member("items", Many("User"), There), CURSOR]),
     schema("AuditList", &[member("items", Many("AuditEntry"), There), CURSOR]),
     schema("EnrollmentList", &[member("items", Many("Enrollment"), There), CURSOR]),
+    schema(
+        "AuditChain",
+        &[
+            member("holds", Flag, There),
+            member("entries", Number, There),
+            member("head", Number, There),
+            member("error", Text, Optional),
+        ],
+    ),
+    schema("Compacted", &[member("bytes_before", Number, There), member("bytes_after", Number, There)]),
     schema("HostList", &[member("items", Many("Host"), There), CURSOR]),
     schema("Clients", &[member("items", Many("Client"), There), CURSOR]),
     schema("Links", &[member("items", Many("Link"), There), CURSOR]),
