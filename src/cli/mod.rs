@@ -192,8 +192,10 @@ impl Command {
             Self::Clock(Clock::Reset) => operate::reset_clock(&common),
             Self::Compact => operate::compact(&common),
             Self::Completions { shell } => {
-                clap_complete::generate(shell, &mut Line::command(), "bearerd", &mut std::io::stdout());
-                Ok(())
+                // Written as a whole: the generator cannot bear a reader who goes away.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Line::command(), "bearerd", &mut script);
+                output::line(String::from_utf8_lossy(&script).trim_end())
             }
             Self::Man { folder } => manual(folder.as_deref()),
             Self::Reload => operate::reload(&common),
