@@ -111,6 +111,27 @@ fn no_credential_of_another_kind_is_a_cookie() {
 }
 
 #[test]
+fn a_cookie_lives_while_its_key_is_in_the_ring_and_no_longer() {
+    let daemon = Daemon::start();
+    let token = door(&daemon, "acme", json!({})).token;
+    let old = daemon.portal_cookie(&token);
+    let keyring = daemon.data().join("keyring");
+    let before = std::fs::read_to_string(&keyring).unwrap();
+    let next = "current next AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
+    let rotated = before.replace("current ", "old ") + next;
+    std::fs::write(&keyring, &rotated).unwrap();
+    daemon.cli(&["reload"]).expect(0);
+    assert_eq!(daemon.browser(&old).get("/portal/session").status, 200, "within its grace");
+    let new = daemon.portal_cookie(&token);
+    assert!(new.contains("=v1.next."), "only the current key signs: {new}");
+
+    std::fs::write(&keyring, next).unwrap();
+    daemon.cli(&["reload"]).expect(0);
+    assert_eq!(daemon.browser(&old).get("/portal/session").status, 401, "its key is gone");
+    assert_eq!(daemon.browser(&new).get("/portal/session").status, 200);
+}
+
+#[test]
 fn the_link_survives_every_scanner_and_is_there_for_its_owner() {
     let daemon = Daemon::start();
     let token = door(&daemon, "acme", json!({"single_use": true})).token;
@@ -331,30 +352,76 @@ fn set_active(operator: &Caller, admin: &mut Connection, client: &str, active: b
         .expect(200);
 }
 
-/// Everything but the last byte is there before any of them may finish, so that they meet.
+/// Two POSTs of one token: everything but the last byte of both is there before either can finish, so that
+/// they meet. Their statuses, the smaller first.
+fn press_together(caller: &Caller, token: &str) -> Vec<u16> {
+    let bytes = caller.request("POST", "/portal/enter").form(&[("token", token)]).bytes();
+    let (last, most) = bytes.split_last().unwrap();
+    let mut connections: Vec<Connection> = (0..2).map(|_| caller.connect()).collect();
+    for connection in &mut connections {
+        connection.send(most);
+    }
+    for connection in &mut connections {
+        connection.send([*last]);
+    }
+    let mut statuses: Vec<u16> =
+        connections.iter_mut().map(|connection| connection.answer().status).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
 #[test]
 fn of_two_who_press_the_button_at_once_one_is_admitted() {
     let daemon = Daemon::start();
     let client = daemon.client("acme");
     for _ in 0..rounds(60) {
         let token = text_of(&daemon.link(&client, json!({"single_use": true})), "token");
-        let request = daemon.nobody();
-        let bytes = request.request("POST", "/portal/enter").form(&[("token", &token)]).bytes();
-        let (last, most) = bytes.split_last().unwrap();
-        let mut connections: Vec<Connection> = (0..2).map(|_| request.connect()).collect();
-        for connection in &mut connections {
-            connection.send(most);
-        }
-        for connection in &mut connections {
-            connection.send([*last]);
-        }
-        let mut statuses: Vec<u16> =
-            connections.iter_mut().map(|connection| connection.answer().status).collect();
-        statuses.sort_unstable();
-        assert_eq!(statuses, [303, 401]);
+        assert_eq!(press_together(&daemon.nobody(), &token), [303, 401]);
     }
     let consumed = daemon.root().all("/v1/audit?action=link.consume").len();
     assert_eq!(consumed, rounds(60), "one entry for each that was admitted");
+}
+
+/// The race above tells the truth: it catches a door that looks first and shuts itself afterwards.
+#[test]
+fn a_door_that_looks_before_it_shuts_is_caught_by_the_race() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let spent = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let spent = std::sync::Arc::clone(&spent);
+            std::thread::spawn(move || look_then_shut(stream.unwrap(), &spent));
+        }
+    });
+    let caller = Caller::new(support::http::Target::Tcp(std::sync::Arc::new(std::sync::Mutex::new(address))));
+    let caught = (0..500).any(|round| press_together(&caller, &format!("token{round}")) == [303, 303]);
+    assert!(caught, "500 rounds, and nobody got in twice");
+}
+
+/// Answers one POST: whether the token was spent is asked in one step, spending it is another.
+fn look_then_shut(stream: std::net::TcpStream, spent: &std::sync::Mutex<std::collections::BTreeSet<String>>) {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let token = String::from_utf8(body).unwrap();
+    let free = !spent.lock().unwrap().contains(&token);
+    std::thread::yield_now();
+    spent.lock().unwrap().insert(token);
+    let status = if free { "303 See Other" } else { "401 Unauthorized" };
+    write!(reader.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
 }
 
 #[test]
