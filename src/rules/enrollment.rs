@@ -150,7 +150,6 @@ pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
         State::Active | State::Disabled | State::Expired | State::Exhausted => {}
     }
     txn.entry(by, Action::EnrollmentRevoke, id, Params::none())?;
-    credentials::remove(txn, &Place::of_enrollment(&token))?;
     tokens::revoke(txn, token)?;
     Ok(())
 }

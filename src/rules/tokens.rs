@@ -96,16 +96,27 @@ pub fn erase(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
     }
     txn.forget(TableId::LastUsed, token.id.as_bytes());
     txn.forget(TableId::Uses, token.id.as_bytes());
-    if token.kind == Kind::Enrollment {
-        if let Some(sealed) = Sealed::at(txn, &SealedFor::Enrollment(token.id).key())? {
-            txn.remove(&sealed)?;
-        }
-        if let Some(replay) = Replay::at(txn, token.id.as_bytes())? {
-            txn.remove(&replay)?;
-        }
+    remove_credentials(txn, token)?;
+    if let Some(replay) = kept_reply(txn, token)? {
+        txn.remove(&replay)?;
     }
     count(txn, token.kind, -1)?;
     txn.remove(token)
+}
+
+/// Removes the credentials that wait for an enrolment; other kinds have none.
+fn remove_credentials(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
+    if token.kind == Kind::Enrollment
+        && let Some(sealed) = Sealed::at(txn, &SealedFor::Enrollment(token.id).key())?
+    {
+        txn.remove(&sealed)?;
+    }
+    Ok(())
+}
+
+/// The reply that is kept of an enrolment; other kinds have none.
+fn kept_reply(view: &dyn View, token: &Token) -> Result<Option<Replay>, Fault> {
+    if token.kind == Kind::Enrollment { Replay::at(view, token.id.as_bytes()) } else { Ok(None) }
 }
 
 /// Whether somebody ended it.
@@ -113,13 +124,14 @@ pub fn is_revoked(token: &Token, now: Time) -> bool {
     token.revoked_at.is_some_and(|at| at <= now)
 }
 
-/// Ends a token now; one that is over already stays as it ended. Says whether anything changed. The entry
-/// must be open.
+/// Ends a token now, and with an enrolment its credentials; one that is over already stays as it ended.
+/// Says whether anything changed. The entry must be open.
 pub fn revoke(txn: &mut Txn<'_>, token: Token) -> Result<bool, Fault> {
     let now = txn.now();
     if is_revoked(&token, now) {
         return Ok(false);
     }
+    remove_credentials(txn, &token)?;
     txn.put(Token { revoked_at: Some(now), ..token })?;
     Ok(true)
 }

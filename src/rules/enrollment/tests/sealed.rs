@@ -117,3 +117,17 @@ fn a_revoked_enrolment_takes_its_credentials_along_and_a_consumed_one_stays_cons
         ["enrollment.create", "enrollment.revoke", "enrollment.create", "host.enroll"]
     );
 }
+
+#[test]
+fn whoever_revokes_an_enrolment_its_credentials_go_with_it() {
+    let mut house = House::new();
+    let minted = house.mint(&Wish { credentials: Some(map(&json!({"k": "v"}))), ..Wish::default() });
+    let row = house.row(&minted);
+    house
+        .change(|txn, _| {
+            txn.entry(&By::system(), Action::TokenAdminRevoke, row.id, Params::none())?;
+            Ok(tokens::revoke(txn, row)?)
+        })
+        .unwrap();
+    assert!(Place::of_enrollment(&minted.token).row(&house.shelf).unwrap().is_none());
+}
