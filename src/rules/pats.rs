@@ -3,9 +3,7 @@
 //! A PAT is bounded three times: by what may be asked for, by the clamps of its scopes, and by its owner,
 //! who cannot give it what the owner does not have.
 
-use core::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{
     Conflict, Forbidden, Refusal, Terms,
@@ -20,7 +18,7 @@ use crate::{
         token::{Format, Owner, State, Token},
         user::User,
     },
-    settings::Settings,
+    settings::{Settings, cidr},
     token::{Kind, TokenHash, TokenId, UserId, jwt},
 };
 
@@ -36,8 +34,6 @@ pub const USES_MAX: u64 = 1_000_000_000_000;
 pub const SCOPE_DEFAULT: &str = "general";
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
-/// What stands before the IPv4 address in an IPv4-mapped IPv6 address, in bits.
-const MAPPED_BITS: u8 = 96;
 
 /// How long it was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,33 +146,12 @@ fn ranges(texts: &[String]) -> Result<Vec<IpNet>, Refusal> {
     }
     let mut ranges = Vec::with_capacity(texts.len());
     for text in texts {
-        let range = range(text).map(canonical).ok_or_else(bounds)?;
+        let range = cidr::parse(text).ok_or_else(bounds)?.trunc();
         if !ranges.contains(&range) {
             ranges.push(range);
         }
     }
     Ok(ranges)
-}
-
-/// One range: `ADDRESS/BITS`, or an address alone. The address is read by the standard library, which takes
-/// no leading zeros, since others read those as octal.
-fn range(text: &str) -> Option<IpNet> {
-    let Some((address, bits)) = text.split_once('/') else {
-        return text.parse().ok().map(|address: IpAddr| IpNet::from(address));
-    };
-    let plain = bits.bytes().all(|byte| byte.is_ascii_digit());
-    IpNet::new(address.parse().ok()?, bits.parse().ok().filter(|_| plain)?).ok()
-}
-
-fn canonical(range: IpNet) -> IpNet {
-    let range = range.trunc();
-    let IpNet::V6(mapped) = range else { return range };
-    mapped
-        .addr()
-        .to_ipv4_mapped()
-        .zip(mapped.prefix_len().checked_sub(MAPPED_BITS))
-        .and_then(|(address, bits)| Ipv4Net::new(address, bits).ok())
-        .map_or(range, IpNet::V4)
 }
 
 /// Mints a PAT of the caller's own.

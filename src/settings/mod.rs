@@ -5,6 +5,7 @@
 //! bounds. Reading them out of a file is `config`'s business; this module opens nothing, and knows neither
 //! files nor the environment.
 
+pub mod cidr;
 pub mod limits;
 pub mod listen;
 pub mod policy;

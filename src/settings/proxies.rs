@@ -5,14 +5,14 @@
 
 use core::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+
+use super::cidr;
 
 /// The shortest prefix of an IPv4 range: `10.0.0.0/8` is the largest private network there is.
 const V4_BITS_MIN: u8 = 8;
 /// The shortest prefix of an IPv6 range: `fc00::/7` is the largest private network there is.
 const V6_BITS_MIN: u8 = 7;
-/// What stands before the IPv4 address in an IPv4-mapped IPv6 address, in bits.
-const MAPPED_BITS: u8 = 96;
 
 /// The ranges of trusted proxies; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,11 +64,7 @@ impl TrustedProxies {
 /// assert!(range("0.0.0.0/0").is_err());
 /// ```
 pub fn range(text: &str) -> Result<IpNet, ProxyFault> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address.to_canonical()));
-    }
-    let written: IpNet = text.parse().map_err(|_| ProxyFault::Shape)?;
-    let range = canonical(written);
+    let range = cidr::parse(text).ok_or(ProxyFault::Shape)?;
     let bits_min = match range {
         IpNet::V4(_) => V4_BITS_MIN,
         IpNet::V6(_) => V6_BITS_MIN,
@@ -80,17 +76,6 @@ pub fn range(text: &str) -> Result<IpNet, ProxyFault> {
         return Err(ProxyFault::HostBits(range.trunc(), range.addr()));
     }
     Ok(range)
-}
-
-/// An IPv4 range in its IPv6 form as the IPv4 range that it is.
-fn canonical(range: IpNet) -> IpNet {
-    let bits = range.prefix_len().checked_sub(MAPPED_BITS);
-    match (range.addr().to_canonical(), bits) {
-        (IpAddr::V4(address), Some(bits)) if range.addr().is_ipv6() => {
-            Ipv4Net::new(address, bits).map_or(range, IpNet::V4)
-        }
-        _ => range,
-    }
 }
 
 #[cfg(test)]
