@@ -32,6 +32,7 @@ pub mod clock;
 pub mod enrollment;
 pub mod hosts;
 pub mod housekeeping;
+pub mod import;
 pub mod keys;
 pub mod logins;
 pub mod passwords;

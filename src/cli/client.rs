@@ -105,6 +105,14 @@ impl Client {
         })
     }
 
+    /// Asks with a body of its own making.
+    pub fn post(&self, target: &str, media_type: &str, body: Vec<u8>) -> Result<Answer, AskError> {
+        self.runtime.block_on(async {
+            let response = self.send(Method::POST, target, Some(media_type), body).await?;
+            read(response).await
+        })
+    }
+
     /// Asks with a form, as the OAuth endpoints have it.
     pub fn form(&self, target: &str, fields: &[(&str, &str)]) -> Result<Answer, AskError> {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();

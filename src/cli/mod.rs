@@ -18,6 +18,7 @@ pub mod ask;
 mod backup;
 pub mod client;
 mod fleet;
+mod import;
 mod keys;
 mod offline;
 mod operate;
@@ -116,6 +117,14 @@ enum Command {
         /// The file; it must not be there yet
         file: PathBuf,
     },
+    /// Take in tokens that another system issued: JSON lines with their SHA-256
+    Import {
+        /// The file, `-` for standard input
+        file: PathBuf,
+        /// Change nothing, and say what would come of it
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// The time that the store has seen
     #[command(subcommand)]
     Clock(Clock),
@@ -189,6 +198,7 @@ impl Command {
             Self::InstallToken { force } => operate::install_token(&common, force),
             Self::Keys(keys) => keys.run(&common),
             Self::Backup { file } => backup::run(&common, &file),
+            Self::Import { file, dry_run } => import::run(&common, &file, dry_run),
             Self::Clock(Clock::Reset) => operate::reset_clock(&common),
             Self::Compact => operate::compact(&common),
             Self::Completions { shell } => {

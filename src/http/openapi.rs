@@ -324,6 +324,7 @@ fn member_schema(member: &Member) -> Value {
         Of::Word(words) => json!({ "type": "string", "enum": words }),
         Of::Object => json!({ "type": "object" }),
         Of::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Of::Numbers => json!({ "type": "array", "items": { "type": "integer", "minimum": 0 } }),
         Of::One(name) => reference(name),
         Of::Many(name) => json!({ "type": "array", "items": reference(name) }),
     };

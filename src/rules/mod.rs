@@ -25,6 +25,7 @@ pub mod credentials;
 pub mod enrollment;
 pub mod explain;
 pub mod hosts;
+pub mod import;
 pub mod install;
 pub mod inventory;
 pub mod keys;

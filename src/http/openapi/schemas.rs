@@ -42,6 +42,8 @@ pub enum Of {
     Object,
     /// A list of texts.
     Texts,
+    /// A list of whole numbers, not negative.
+    Numbers,
     /// The schema of that name.
     One(&'static str),
     /// A list of the schema of that name.
@@ -60,7 +62,7 @@ pub enum Is {
 }
 
 use Is::{Nullable, Optional, There};
-use Of::{Flag, Many, Number, Object, One, Only, Text, Texts, Time, Word};
+use Of::{Flag, Many, Number, Numbers, Object, One, Only, Text, Texts, Time, Word};
 
 const fn member(name: &'static str, of: Of, is: Is) -> Member {
     Member { name, of, is }
@@ -439,6 +441,14 @@ pub const SCHEMAS: &[Schema] = &[
             member("entries", Number, There),
             member("head", Number, There),
             member("error", Text, Optional),
+        ],
+    ),
+    schema(
+        "Imported",
+        &[
+            member("tokens", Number, There),
+            member("owners", Number, There),
+            member("duplicates", Numbers, There),
         ],
     ),
     schema("Compacted", &[member("bytes_before", Number, There), member("bytes_after", Number, There)]),

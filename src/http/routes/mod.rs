@@ -13,6 +13,7 @@ pub mod enrollments;
 pub mod explain;
 pub mod health;
 pub mod hosts;
+pub mod import;
 pub mod links;
 pub mod me;
 pub mod oauth;
@@ -50,4 +51,5 @@ pub const ALL: &[&[Route]] = &[
     portal::ROUTES,
     operate::ROUTES,
     upkeep::ROUTES,
+    import::ROUTES,
 ];

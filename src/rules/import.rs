@@ -1,0 +1,307 @@
+//! Tokens that another system issued: taken in by their SHA-256, so that they go on working.
+//!
+//! What they look like is nobody's business: an imported token is known by its hash alone. A token that was
+//! imported before, alive, dead or purged, is a duplicate and revives nothing. Owners that are missing are
+//! made: a user without password or groups, a host, a client. A portion is taken in whole or not at all.
+
+use serde_json::{Map, Value};
+
+use super::{
+    Refusal,
+    clients::{self, Slug},
+    limits, tokens,
+    users::{self, NewUser},
+};
+use crate::{
+    records::{
+        Action, By, Fault, Params, Record, TableId, Time, Txn, View,
+        client::Client,
+        host::{Host, fold_hostname},
+        token::{Detail, Format, LastUsed, Link, Owner, Token, Tombstone},
+        user::User,
+    },
+    token::{ClientId, HostId, Kind, TokenHash, TokenId, UserId},
+};
+
+/// Lines of one portion at the most.
+pub const IMPORT_LINES_MAX: usize = 1_000;
+
+/// One line, read and within its bounds.
+#[derive(Clone, Debug)]
+pub struct Line {
+    hash: TokenHash,
+    kind: Kind,
+    owner: OwnerName,
+    name: String,
+    scope: String,
+    created_at: Option<Time>,
+    expires_at: Option<Time>,
+    last_used_at: Option<Time>,
+    revoked_at: Option<Time>,
+}
+
+/// Whose a token is, by the name that people call them.
+#[derive(Clone, Debug)]
+enum OwnerName {
+    User(String),
+    Host(String),
+    Client(Slug),
+}
+
+/// Random bytes for one line: for the token's id, and for an owner's that has to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct FreshIds {
+    /// For the token.
+    pub token: [u8; 10],
+    /// For its owner.
+    pub owner: [u8; 10],
+}
+
+/// What a portion came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Tokens taken in.
+    pub tokens: u64,
+    /// Owners made.
+    pub owners: u64,
+    /// Which lines, counted from 0, are known already, or stand twice.
+    pub duplicates: Vec<usize>,
+}
+
+impl Line {
+    /// Reads one line's object. `time` reads a time as the API has it.
+    pub fn read(members: Map<String, Value>, time: impl Fn(&str) -> Option<Time>) -> Result<Self, Refusal> {
+        let mut members = Members(members);
+        let hash = members.need("sha256")?;
+        let hash = TokenHash::from_hex(&hash)
+            .map_err(|_| Refusal::invalid("sha256", "must be 64 hexadecimal digits"))?;
+        let kind = match members.need("kind")?.as_str() {
+            "pat" => Kind::Pat,
+            "agent" => Kind::Agent,
+            "link" => Kind::Link,
+            _ => return Err(Refusal::invalid("kind", "must be pat, agent or link")),
+        };
+        let owner = members.need("owner")?;
+        let owner = match kind {
+            Kind::Agent => OwnerName::Host(limits::hostname("owner", &owner)?),
+            Kind::Link => OwnerName::Client(Slug::parse("owner", &owner)?),
+            Kind::Pat | Kind::Install | Kind::Session | Kind::Enrollment => {
+                users::refuse_reserved(&owner)?;
+                OwnerName::User(limits::email("owner", &owner)?)
+            }
+        };
+        let name = limits::name("name", &members.need("name")?)?;
+        let scope = match (kind, members.text("scope")?) {
+            (Kind::Pat, Some(scope)) => limits::scope("scope", &scope)?,
+            (Kind::Pat, None) => super::pats::SCOPE_DEFAULT.to_owned(),
+            (_, None) => String::new(),
+            (_, Some(_)) => return Err(Refusal::invalid("scope", "is for PATs only")),
+        };
+        let mut moment = |field: &'static str| match members.text(field)? {
+            None => Ok(None),
+            Some(text) => time(&text)
+                .map(Some)
+                .ok_or_else(|| Refusal::invalid(field, "must be a time such as 2026-01-31T12:00:00Z")),
+        };
+        let created_at = moment("created_at")?;
+        let expires_at = moment("expires_at")?;
+        let last_used_at = moment("last_used_at")?;
+        let revoked_at = moment("revoked_at")?;
+        members.close()?;
+        Ok(Self { hash, kind, owner, name, scope, created_at, expires_at, last_used_at, revoked_at })
+    }
+}
+
+/// The members of a line that were not read yet.
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn text(&mut self, field: &'static str) -> Result<Option<String>, Refusal> {
+        match self.0.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Refusal::invalid(field, "must be a string")),
+        }
+    }
+
+    fn need(&mut self, field: &'static str) -> Result<String, Refusal> {
+        self.text(field)?.ok_or(Refusal::Missing(field))
+    }
+
+    fn close(self) -> Result<(), Refusal> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::invalid(
+            "line",
+            "has a member that is none of sha256, kind, owner, name, scope, created_at, expires_at, \
+             last_used_at, revoked_at",
+        ))
+    }
+}
+
+/// Takes in a portion under one entry. Each line has its random bytes at its place in `fresh`.
+pub fn take_in(txn: &mut Txn<'_>, by: &By, lines: &[Line], fresh: &[FreshIds]) -> Result<Imported, Refusal> {
+    let mut imported = Imported::default();
+    let params = Params::none().with("lines", lines.len());
+    txn.entry(by, Action::TokenImport, "import", params)?;
+    for (at, (line, fresh)) in lines.iter().zip(fresh).enumerate() {
+        if is_known(txn, &line.hash)? {
+            imported.duplicates.push(at);
+            continue;
+        }
+        let (owner, made) = owner(txn, &line.owner, fresh.owner)?;
+        imported.owners = imported.owners.saturating_add(u64::from(made));
+        let token = token(txn, line, owner, fresh.token);
+        if let Some(at) = line.last_used_at {
+            txn.note(&LastUsed { token: token.id, at, ip: None })?;
+        }
+        tokens::insert(txn, token)?;
+        imported.tokens = imported.tokens.saturating_add(1);
+    }
+    Ok(imported)
+}
+
+/// Whether a token of that hash is or was here.
+fn is_known(view: &dyn View, hash: &TokenHash) -> Result<bool, Fault> {
+    Ok(Token::by_hash(view, hash)?.is_some() || Tombstone::at(view, hash.as_bytes())?.is_some())
+}
+
+fn token(txn: &Txn<'_>, line: &Line, owner: Owner, random: [u8; 10]) -> Token {
+    let created_at = line.created_at.unwrap_or(txn.now()).min(txn.now());
+    let detail = match line.kind {
+        Kind::Link => Detail::Link(Box::new(Link {
+            label: Some(line.name.clone()),
+            redirect: "/".to_owned(),
+            single_use: false,
+        })),
+        Kind::Install | Kind::Session | Kind::Pat | Kind::Enrollment | Kind::Agent => Detail::Plain,
+    };
+    Token {
+        // Made from when it was issued, so that lists have it where it belongs.
+        id: TokenId::from_parts(created_at.unix().saturating_mul(1_000), random),
+        kind: line.kind,
+        hash: *line.hash.as_bytes(),
+        owner,
+        name: line.name.clone(),
+        scope: line.scope.clone(),
+        format: Format::Imported,
+        created_at,
+        span_seconds: line.expires_at.map(|end| end.since(created_at)),
+        expires_at: line.expires_at,
+        revoked_at: line.revoked_at,
+        consumed_at: None,
+        enabled: true,
+        allowed_ips: Vec::new(),
+        max_uses: None,
+        metadata: None,
+        detail,
+        entry: 0,
+    }
+}
+
+/// The owner of that name, and whether it had to be made.
+fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner, bool), Refusal> {
+    match name {
+        OwnerName::User(email) => {
+            if let Some(user) = User::by_email(txn, email)? {
+                return Ok((Owner::User(user.id), false));
+            }
+            let new = NewUser {
+                email: email.clone(),
+                name: None,
+                groups: Vec::new(),
+                password: None,
+                service: None,
+            };
+            let id = UserId::from_parts(txn.now_ms(), random);
+            users::insert(txn, id, new)?;
+            Ok((Owner::User(id), true))
+        }
+        OwnerName::Host(hostname) => {
+            if let Some(host) = Host::by_name(txn, hostname)? {
+                return Ok((Owner::Host(host.id), false));
+            }
+            let id = HostId::from_parts(txn.now_ms(), random);
+            put_host(txn, id, hostname)?;
+            Ok((Owner::Host(id), true))
+        }
+        OwnerName::Client(slug) => {
+            if let Some(client) = Client::by_slug(txn, slug.as_str())? {
+                return Ok((Owner::Client(client.id), false));
+            }
+            let id = ClientId::from_parts(txn.now_ms(), random);
+            let name = slug.as_str().to_owned();
+            clients::insert(txn, id, slug.clone(), name)?;
+            Ok((Owner::Client(id), true))
+        }
+    }
+}
+
+/// A host of which nothing but its name is known.
+fn put_host(txn: &mut Txn<'_>, id: HostId, hostname: &str) -> Result<(), Fault> {
+    txn.hint(TableId::HostsByName, fold_hostname(hostname).into_bytes(), id.as_bytes().to_vec());
+    txn.put(Host {
+        id,
+        hostname: hostname.to_owned(),
+        os: "unknown".to_owned(),
+        arch: "unknown".to_owned(),
+        agent_version: None,
+        tags: Vec::new(),
+        facts: None,
+        enrollment: None,
+        created_at: txn.now(),
+        updated_at: txn.now(),
+        entry: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(line: Value, refused: Option<&str>) {
+        let read = Line::read(line.as_object().cloned().unwrap(), |text| {
+            (text == "then").then_some(Time::from_unix(5))
+        });
+        match (read, refused) {
+            (Ok(_), None) => {}
+            (Err(Refusal::Invalid { field, .. } | Refusal::Missing(field)), Some(expected)) => {
+                assert_eq!(field, expected, "{line}");
+            }
+            (read, _) => panic!("{line}: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_strictly() {
+        let hash = "ab".repeat(32);
+        let with = |name: &str, value: Value| {
+            let mut line = json!({"sha256": hash, "kind": "pat", "owner": "a@b.c", "name": "ci"});
+            line[name] = value;
+            line
+        };
+        check(with("scope", json!("general")), None);
+        check(with("expires_at", json!("then")), None);
+        check(with("revoked_at", Value::Null), None);
+        check(with("sha256", json!("ab")), Some("sha256"));
+        check(with("sha256", json!(5)), Some("sha256"));
+        check(with("kind", json!("session")), Some("kind"));
+        check(with("owner", json!("nobody")), Some("owner"));
+        check(with("owner", json!("x@system.local")), Some("email"));
+        check(with("name", json!("")), Some("name"));
+        check(with("name", Value::Null), Some("name"));
+        check(with("created_at", json!("yesterday")), Some("created_at"));
+        check(with("extra", json!(1)), Some("line"));
+        check(
+            json!({"sha256": hash, "kind": "agent", "owner": "web1", "name": "a", "scope": "x"}),
+            Some("scope"),
+        );
+        check(json!({"sha256": hash, "kind": "agent", "owner": "web1", "name": "a"}), None);
+        check(json!({"sha256": hash, "kind": "link", "owner": "Bad Slug", "name": "a"}), Some("owner"));
+        check(json!({"sha256": hash, "kind": "link", "owner": "acme", "name": "a"}), None);
+    }
+}
