@@ -96,3 +96,6 @@ impl Purge {
         walk.after = next;
     }
 }
+
+#[cfg(test)]
+mod tests;

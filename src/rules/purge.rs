@@ -56,8 +56,13 @@ pub fn candidates(
     let setup = Setup::of(view)?;
     let listed =
         tables::page_within(view, TableId::Tokens, &[], &page, STEP_ROWS_MAX, &mut |key, stored| {
-            let token = Token::believe(view, key, stored)?;
-            Ok(can_go(view, settings, &setup, &token, now)?.then_some(token.id))
+            let judged = Token::believe(view, key, stored)
+                .and_then(|token| Ok(can_go(view, settings, &setup, &token, now)?.then_some(token.id)));
+            match judged {
+                // A damaged record is for others to find; it must not keep the rest from going.
+                Err(Fault::Damaged(_)) => Ok(None),
+                other => other,
+            }
         })?;
     Ok(listed)
 }

@@ -132,6 +132,20 @@ fn a_clock_that_jumps_by_more_than_a_day_holds_the_purge_for_a_day() {
 }
 
 #[test]
+fn a_damaged_record_stays_and_keeps_no_other_from_going() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let [first, broken, last] = [(), (), ()].map(|()| town.pat(anna.id, Wish::default()).unwrap().token.id);
+    for id in [first, broken, last] {
+        town.revoke(id).unwrap();
+    }
+    town.shelf.tamper(TableId::Tokens, broken.as_bytes(), Some(vec![1, 2, 3]));
+    pass_days(&mut town, 31);
+    assert_eq!(run(&mut town), 2);
+    assert!(town.shelf.rows().contains_key(&(TableId::Tokens, broken.as_bytes().to_vec())));
+}
+
+#[test]
 fn a_step_looks_at_a_bounded_number_of_rows_and_goes_on() {
     let mut town = Town::new();
     let anna = town.user("anna@example.org", &[]);

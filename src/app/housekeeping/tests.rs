@@ -1,0 +1,167 @@
+//! What the daemon does by itself, over a store whose time stands where a test puts it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::*;
+use crate::{
+    app::{Snapshot, reload, users::UserRequest},
+    config::services::Services,
+    records::{Action, meta::HighestTime, user::User},
+    rules::{
+        Refusal,
+        access::{Authorized, Caller, Right},
+        pats::Wish,
+        refusals::Refused,
+        tokens::Minted,
+    },
+    settings::{Retention, Settings},
+    store::{Founding, FreshStore, Options, Store, TimeSource, tests::keyring},
+    token::{Key, ServiceSecrets, TokenId},
+};
+
+const NOW_MS: u64 = 1_800_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+
+struct House {
+    app: App,
+    clock: Arc<AtomicU64>,
+}
+
+impl House {
+    fn new(settings: Settings) -> Self {
+        let clock = Arc::new(AtomicU64::new(NOW_MS));
+        let fresh = FreshStore { id: [3; 16], key: Key::new([5; 32]), nonce: [9; 24] };
+        let keyring = keyring("k1");
+        let founding = Founding::new(keyring.current(), fresh, NOW_MS).unwrap();
+        let options = Options { time: TimeSource::Fixed(Arc::clone(&clock)), ..Options::default() };
+        let store = Store::in_memory(&founding, &options).unwrap();
+        let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
+        let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
+        let snapshot = Snapshot { generation: 1, settings, keyring, services };
+        Self { app: App::new(store, snapshot, reload::Origin::of_defaults()), clock }
+    }
+
+    fn root(&self, right: Right) -> Authorized {
+        self.app.authorize(right, Caller::local(0)).unwrap()
+    }
+
+    async fn user(&self) -> User {
+        let request = UserRequest {
+            email: "anna@example.org".to_owned(),
+            name: None,
+            password: None,
+            groups: Vec::new(),
+        };
+        self.app.create_user(&self.root(Right::Administrate), request).await.unwrap()
+    }
+
+    async fn pat(&self, user: &User) -> Minted {
+        let wish = Wish { name: "n".to_owned(), ..Wish::default() };
+        self.app.mint_pat_for(&self.root(Right::MintForOthers), user.id, wish).await.unwrap()
+    }
+
+    fn last_use(&self, id: TokenId) -> Option<LastUsed> {
+        self.app.look(|view, _| Ok(LastUsed::of(view, id)?)).unwrap()
+    }
+
+    /// Lets hours pass as the timers see them, whatever the purge's rest would be on a real clock.
+    async fn pass_hours(&self, hours: u64) -> u64 {
+        let mut removed = 0;
+        for _ in 0..hours {
+            self.clock.fetch_add(HOUR_MS, Ordering::AcqRel);
+            self.app.purge.0.lock().unwrap().rests_until = None;
+            removed += self.app.purge_step().await.unwrap();
+        }
+        removed
+    }
+}
+
+#[tokio::test]
+async fn a_use_is_seen_at_once_and_on_the_disk_after_a_flush() {
+    let house = House::new(Settings::default());
+    let pat = house.pat(&house.user().await).await;
+    house.app.identify(pat.secret.expose(), Some([192, 0, 2, 1].into())).await.unwrap();
+    let row = house.app.pat(&house.root(Right::OwnTokens), pat.token.id).unwrap();
+    assert_eq!(row.last_used.map(|last| last.at), Some(house.app.now()));
+    assert_eq!(house.last_use(pat.token.id), None, "verification did not wait for the disk");
+    house.app.flush().await.unwrap();
+    let stored = house.last_use(pat.token.id).unwrap();
+    assert_eq!((stored.at, stored.ip), (house.app.now(), Some([192, 0, 2, 1].into())));
+    assert_eq!(house.app.last_used.backlog(), 0);
+}
+
+#[tokio::test]
+async fn a_flush_of_thousands_of_uses_takes_several_operations_and_loses_none() {
+    let house = House::new(Settings::default());
+    let user = house.user().await;
+    let mut ids = Vec::new();
+    for _ in 0..2_100 {
+        let id = house.pat(&user).await.token.id;
+        house.app.last_used.note(id, house.app.now(), None);
+        ids.push(id);
+    }
+    // One that is gone meanwhile is dropped and holds up nobody.
+    house.app.last_used.note(TokenId::from_parts(1, [1; 10]), house.app.now(), None);
+    house.app.flush().await.unwrap();
+    assert!(ids.into_iter().all(|id| house.last_use(id).is_some()));
+    assert_eq!(house.app.last_used.backlog(), 0);
+}
+
+#[tokio::test]
+async fn a_flush_writes_the_highest_time_though_nothing_else_was_written() {
+    let house = House::new(Settings::default());
+    house.clock.fetch_add(HOUR_MS, Ordering::AcqRel);
+    house.app.flush().await.unwrap();
+    // The writer takes things in their turn: what is asked now is answered after it.
+    house.app.change_own(|_, _| Ok(())).await.unwrap();
+    let highest = house.app.look(|view, _| Ok(HighestTime::of(view)?)).unwrap();
+    assert_eq!(highest.millis, NOW_MS + HOUR_MS);
+}
+
+#[tokio::test]
+async fn refusals_are_written_once_and_kept_while_they_cannot_be() {
+    let house = House::new(Settings::default());
+    let refused = || Refused::new(Action::LoginRefused, None, "wrong_password");
+    (0..7).for_each(|_| house.app.note_refusal(refused()));
+    house.app.flush_refusals().await.unwrap();
+    house.app.flush_refusals().await.unwrap();
+    let page = crate::records::Page { after: None, limit: 50 };
+    let entries = house.app.audit_entries(&crate::rules::audit::Filter::default(), &page).unwrap().items;
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    assert!(entry.params.contains("\"count\":7"), "{}", entry.params);
+    house.app.note_refusal(refused());
+    house.app.store().close().unwrap();
+    house.app.flush_refusals().await.unwrap_err();
+    assert!(!house.app.refusals.is_empty());
+}
+
+#[tokio::test]
+async fn the_purge_walks_by_itself_and_rests() {
+    let house = House::new(Settings::default());
+    let user = house.user().await;
+    let (dead, alive) = (house.pat(&user).await, house.pat(&user).await);
+    house.app.revoke_pat(&house.root(Right::OwnTokens), dead.token.id).await.unwrap();
+    assert_eq!(house.pass_hours(30 * 24 - 1).await, 0);
+    assert_eq!(house.pass_hours(1).await, 1);
+    let gone = house.app.pat(&house.root(Right::OwnTokens), dead.token.id).unwrap_err();
+    assert!(matches!(gone, Failure::Refused(Refusal::NotFound)), "{gone}");
+    assert!(house.app.pat(&house.root(Right::OwnTokens), alive.token.id).is_ok());
+    assert!(house.app.purge.begin_step().is_none(), "it rests between two walks");
+}
+
+#[tokio::test]
+async fn retention_is_kept_without_anybody_asking() {
+    let mut settings = Settings::default();
+    settings.audit.retention = Retention::Seconds(3_600);
+    let house = House::new(settings);
+    house.pat(&house.user().await).await;
+    house.pass_hours(3).await;
+    let page = crate::records::Page { after: None, limit: 50 };
+    let entries = house.app.audit_entries(&crate::rules::audit::Filter::default(), &page).unwrap().items;
+    assert!(entries.iter().all(|entry| entry.action == "audit.cut"), "{entries:?}");
+    let chain = house.app.look(|view, _| Ok(audit::verify(view, &mut |_| Ok(()))?)).unwrap();
+    assert!(chain.is_ok(), "{chain:?}");
+}
