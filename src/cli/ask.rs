@@ -17,10 +17,7 @@ use super::{
     client::{Answer, AskError, Client},
     output::{self, Column},
 };
-use crate::{
-    config::{load, locate},
-    settings::Settings,
-};
+use crate::config::{load, locate};
 
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -107,13 +104,9 @@ impl Common {
     /// Where the daemon should be.
     pub fn places(&self) -> Result<Vec<PathBuf>, Stop> {
         let environment = locate::Environment::of_process();
-        // The configuration that is named must be readable; the system's is looked at only if it can be.
-        let settings = match &self.config {
-            Some(named) => load::read_settings(named).map_err(|error| Stop::failed(error.to_string()))?,
-            None => {
-                load::read_settings(Path::new(locate::SYSTEM_CONFIG)).unwrap_or_else(|_| Settings::default())
-            }
-        };
+        // Only to find the daemon: one that runs must be reached, however broken its configuration is now.
+        let file = self.config.as_deref().unwrap_or(Path::new(locate::SYSTEM_CONFIG));
+        let settings = load::read_settings(file).unwrap_or_else(|_| load::read_places(file));
         let asked = locate::Asked {
             socket: self.socket.as_deref(),
             config: self.config.as_deref(),

@@ -198,6 +198,23 @@ pub fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
         .map_err(|faults| ConfigError::Faults(ConfigFaults { file: path.display().to_string(), faults }))
 }
 
+/// What a configuration says about where things are, whatever else is wrong with it; the defaults where it says
+/// nothing, or cannot be read. For finding a daemon that runs, never for running one.
+pub fn read_places(path: &Path) -> Settings {
+    let mut settings = Settings::default();
+    let text = secret_file::read(path).ok().and_then(|file| file.text().map(str::to_owned).ok());
+    let table: Option<::toml::Table> = text.and_then(|text| text.parse().ok());
+    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let (Some(table), Some(folder)) = (table, folder) else { return settings };
+    let place = |section: &str, key: &str| {
+        let named = table.get(section)?.get(key)?.as_str()?;
+        folder.join(named).to_str().map(str::to_owned)
+    };
+    settings.server.admin_socket = place("server", "admin_socket");
+    settings.store.dir = place("store", "dir");
+    settings
+}
+
 /// Whether there is something to read, or at least something that says so when it is not readable.
 fn is_there(path: &Path) -> bool {
     !path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
@@ -382,5 +399,16 @@ mod tests {
         place.write("bearerd.toml", "");
         fs::remove_file(place.path("data/keyring")).unwrap();
         assert!(matches!(refused(), ConfigError::Keyring(KeyringFileFault::Missing(_))));
+    }
+
+    #[test]
+    fn a_broken_configuration_still_says_where_the_daemon_is() {
+        let place = Place::new("[server]\nadmin_socket = \"run/a.sock\"\nunknown = 1\n[store]\ndir = \"d\"");
+        let file = place.path("bearerd.toml");
+        assert!(read_settings(&file).is_err());
+        let places = read_places(&file);
+        assert_eq!(places.server.admin_socket.as_deref(), place.path("run/a.sock").to_str());
+        assert_eq!(places.store.dir.as_deref(), place.path("d").to_str());
+        assert_eq!(read_places(&place.path("nowhere")), Settings::default());
     }
 }

@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     app::{App, Failure},
-    rules::{
-        Refusal,
-        access::{Caller, Right},
-    },
+    rules::{Refusal, access::Caller},
 };
 
 /// The longest name and secret together, encoded: what is longer is nobody's.
@@ -34,9 +31,9 @@ pub enum InHead {
     Nobody(Option<IpAddr>),
 }
 
-/// Who the head says is calling a route for OAuth clients. A bearer is looked at only where the route needs
-/// somebody: to revoke a token, presenting it is enough.
-pub async fn of_head(app: &App, head: &Parts, facts: &Facts, right: Right) -> Result<InHead, Problem> {
+/// Who the head says is calling a route for OAuth clients. A credential that is sent and wrong is refused even
+/// where none is needed: whoever sends one means to be somebody.
+pub async fn of_head(app: &App, head: &Parts, facts: &Facts) -> Result<InHead, Problem> {
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(InHead::Local(Caller::local(*uid)));
     }
@@ -45,7 +42,7 @@ pub async fn of_head(app: &App, head: &Parts, facts: &Facts, right: Right) -> Re
         let found = app.identify_client(&basic.name, &basic.secrets(), ip).await;
         return found.map(InHead::Somebody).map_err(refused);
     }
-    if right != Right::Open && caller::bearer(head).is_some() {
+    if caller::bearer(head).is_some() {
         return Ok(InHead::Somebody(caller::of(app, head, facts).await?));
     }
     Ok(InHead::Nobody(ip))

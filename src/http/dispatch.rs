@@ -124,7 +124,7 @@ impl Surface {
         facts: Facts,
     ) -> Result<Reply, Problem> {
         let app = &self.app;
-        let in_head = client::of_head(app, &head, &facts, route.right).await?;
+        let in_head = client::of_head(app, &head, &facts).await?;
         let form = self.read_form(&head, body).await;
         let (caller, form) = match (in_head, form) {
             // Without a form there is no client in it: whoever needs to be somebody is nobody.
