@@ -1,0 +1,254 @@
+//! The keyring: made, required, rotated, guarded (contract 4.7).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use support::*;
+
+const CONFIGURED: &str = "[keys]\nfile = \"keys\"\n";
+
+/// A keyring of one fresh key, made without the binary under test.
+fn new_key() -> String {
+    use base64ct::Encoding;
+    use std::io::Read;
+    let mut bytes = [0; 34];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    let key = base64ct::Base64UrlUnpadded::encode_string(&bytes[..32]);
+    format!("current k{} {key}\n", hex(&bytes[32..]))
+}
+
+#[track_caller]
+fn parsed(text: &str) -> Vec<(String, String, String)> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words.len(), 3, "{line}");
+            (words[0].to_owned(), words[1].to_owned(), words[2].to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn a_keyring_is_made_at_first_start_where_none_is_configured() {
+    let mut daemon = Daemon::start();
+    let file = daemon.data().join("keyring");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let keys = parsed(&text);
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].0, "current");
+    assert!(
+        keys[0].1.len() <= 32 && keys[0].1.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    );
+    assert_eq!(keys[0].2.len(), 43);
+    daemon.restart();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    assert_ne!(
+        parsed(&std::fs::read_to_string(Daemon::start().data().join("keyring")).unwrap())[0].2,
+        keys[0].2
+    );
+}
+
+#[test]
+fn a_configured_keyring_that_is_missing_is_an_error_also_at_first_start() {
+    let failed = Setup::new().config(CONFIGURED).does_not_start();
+    assert!(failed.stderr.contains("keys"), "{}", failed.stderr);
+    let setup = Setup::new().config(CONFIGURED).file("keys", new_key());
+    let daemon = setup.start();
+    assert!(!daemon.data().join("keyring").exists());
+    daemon.first_admin();
+}
+
+#[test]
+fn keys_new_prints_a_key_that_works_and_never_the_same_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let print = || cli::alone(directory.path(), &["keys", "new"]).expect(0).to_owned();
+    let (one, two) = (print(), print());
+    assert_eq!(parsed(&one)[0].0, "current");
+    assert_ne!(parsed(&one)[0].2, parsed(&two)[0].2);
+    Setup::new().config(CONFIGURED).file("keys", one).start();
+}
+
+#[test]
+fn a_bad_keyring_is_refused_with_the_file_and_the_line() {
+    let good = parsed(&new_key());
+    let (id, key) = (&good[0].1, &good[0].2);
+    let other = parsed(&new_key())[0].2.clone();
+    let cases = [
+        ("empty", String::new()),
+        ("no current", format!("old {id} {key}\n")),
+        ("two current", format!("current a {key}\ncurrent b {other}\n")),
+        ("the same id twice", format!("current a {key}\nold a {other}\n")),
+        ("the same key twice", format!("current a {key}\nold b {key}\n")),
+        ("another word", format!("primary a {key}\n")),
+        ("no id", format!("current {key}\n")),
+        ("a bad id", format!("current a_b {key}\n")),
+        ("an id of 33", format!("current {} {key}\n", "a".repeat(33))),
+        ("a short key", format!("current a {}\n", &key[..42])),
+        ("a long key", format!("current a {key}A\n")),
+        ("not base64url", format!("current a {}+\n", &key[..42])),
+        ("zeros", format!("current a {}\n", "A".repeat(43))),
+        ("not text", "\u{0}\u{1}\u{2}".to_owned()),
+    ];
+    for (what, text) in cases {
+        let failed = Setup::new().config(CONFIGURED).file("keys", &text).does_not_start();
+        assert!(failed.stderr.contains("keys"), "{what}: {}", failed.stderr);
+        assert!(!failed.stderr.contains(key.as_str()), "{what}: a key in the log");
+        assert_ne!(failed.code, None);
+    }
+    let longest = format!("# a comment\n\n  \ncurrent {} {key}\nold x-1 {other}\n", "a".repeat(32));
+    Setup::new().config(CONFIGURED).file("keys", longest).start();
+}
+
+#[test]
+fn a_keyring_that_others_may_read_is_refused() {
+    for mode in [0o604, 0o640, 0o602, 0o620] {
+        let setup = Setup::new().config(CONFIGURED).file("keys", new_key());
+        support::daemon::set_mode(&setup.path().join("keys"), mode);
+        let outcome = setup.try_start();
+        assert!(outcome.is_err(), "mode {mode:o} was accepted");
+    }
+}
+
+#[test]
+fn a_store_does_not_open_without_its_own_keyring_and_says_which_key_it_needs() {
+    let mine = new_key();
+    let mut daemon = Setup::new().config(CONFIGURED).file("keys", &mine).start();
+    let anna = daemon.user("anna@example.org", &[]);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let before = std::fs::read(daemon.store()).unwrap();
+    daemon.rewrite("keys", new_key());
+    let failed = daemon.does_not_start_again();
+    assert!(failed.stderr.contains(&parsed(&mine)[0].1), "{}", failed.stderr);
+    std::fs::remove_file(daemon.file("keys")).unwrap();
+    daemon.does_not_start_again();
+    assert!(std::fs::read(daemon.store()).unwrap() == before, "the store was touched");
+    // The right id with another key is another's too.
+    let imposter = mine.replace(&parsed(&mine)[0].2, &parsed(&new_key())[0].2);
+    daemon.rewrite("keys", imposter);
+    daemon.does_not_start_again();
+    daemon.rewrite("keys", &mine);
+    daemon.start_again();
+    anna.get("/v1/me").expect(200);
+}
+
+#[test]
+fn a_made_keyring_that_went_missing_is_not_made_anew() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let file = daemon.data().join("keyring");
+    let moved = daemon.file("elsewhere");
+    std::fs::rename(&file, &moved).unwrap();
+    daemon.does_not_start_again();
+    assert!(!file.exists(), "a new keyring was made for an old store");
+    std::fs::rename(&moved, &file).unwrap();
+    daemon.start_again();
+}
+
+#[test]
+fn after_a_rotation_old_cookies_jwts_and_credentials_still_work() {
+    let mut daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let jwt = text_of(&anna.mint_pat(json!({"name": "n", "format": "jwt"})), "token");
+    let cookie = daemon.portal_cookie(&text_of(&daemon.link(&daemon.client("acme"), json!({})), "token"));
+    let host = daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));
+    let enrollment = text_of(&daemon.enrollment(json!({"credentials": {"user": "late"}})), "token");
+    let file = daemon.data().join("keyring");
+    let before = parsed(&std::fs::read_to_string(&file).unwrap());
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    let after = parsed(&std::fs::read_to_string(&file).unwrap());
+    assert_eq!(after.len(), 2);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let state = |id: &str| after.iter().find(|key| key.1 == id).unwrap().0.clone();
+    assert_eq!(state(&before[0].1), "old");
+    let current = after.iter().find(|key| key.0 == "current").unwrap().1.clone();
+
+    let all_hold = |daemon: &Daemon| {
+        assert!(daemon.is_active(&jwt));
+        daemon.browser(&cookie).get("/portal/session").expect(200);
+        assert_eq!(host.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200), json!({"user": "u"}));
+    };
+    all_hold(&daemon);
+    let late = daemon.nobody().post("/v1/enroll", people::enrolling(&enrollment, "late")).expect(201);
+    let agent = daemon.bearer(&text_of(&late, "agent_token"));
+    let place = format!("/v1/hosts/{}/credentials", text_of(&late, "host_id"));
+    assert_eq!(agent.get(&place).expect(200), json!({"user": "late"}));
+    // Only the current one signs.
+    let fresh = text_of(&anna.mint_pat(json!({"name": "n", "format": "jwt"})), "token");
+    let header = {
+        use base64ct::Encoding;
+        base64ct::Base64UrlUnpadded::decode_vec(fresh.split('.').next().unwrap()).unwrap()
+    };
+    assert_eq!(serde_json::from_slice::<Value>(&header).unwrap()["kid"], current);
+    let new_cookie =
+        daemon.portal_cookie(&text_of(&daemon.link(&daemon.client("second"), json!({})), "token"));
+    assert!(new_cookie.contains(&format!("v1.{current}.")), "{new_cookie}");
+    daemon.restart();
+    all_hold(&daemon);
+}
+
+#[test]
+fn a_reload_that_would_drop_a_key_in_use_is_refused_with_the_counts() {
+    let daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let jwt = anna.mint_pat(json!({"name": "n", "format": "jwt"}));
+    daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    let file = daemon.data().join("keyring");
+    let with_old = std::fs::read_to_string(&file).unwrap();
+    let without_old: String =
+        with_old.lines().filter(|line| !line.starts_with("old")).flat_map(|line| [line, "\n"]).collect();
+    let drop_old = || {
+        support::daemon::write_private(&file, &without_old);
+        let outcome = daemon.cli(&["reload"]);
+        if outcome.code != 0 {
+            support::daemon::write_private(&file, &with_old);
+        }
+        outcome
+    };
+    let refused = drop_old();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains('1'), "the counts are named: {}", refused.stderr);
+    daemon.cli(&["keys", "reseal"]).expect(0);
+    assert_eq!(drop_old().code, 1, "a live JWT is still signed under it");
+    assert!(daemon.is_active(&text_of(&jwt, "token")));
+    anna.delete(&format!("/v1/tokens/{}", text_of(&jwt, "id"))).expect(204);
+    let dropped = drop_old();
+    assert_eq!(dropped.code, 0, "{dropped:?}");
+    daemon.root().get("/v1/hosts").expect(200);
+}
+
+#[test]
+fn after_reseal_the_store_opens_with_the_new_key_alone() {
+    let mut daemon = Daemon::start();
+    let host = daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    daemon.cli(&["keys", "reseal"]).expect(0);
+    let file = daemon.data().join("keyring");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let kept: String =
+        text.lines().filter(|line| !line.starts_with("old")).flat_map(|line| [line, "\n"]).collect();
+    support::daemon::write_private(&file, kept);
+    daemon.restart();
+    assert_eq!(host.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200), json!({"user": "u"}));
+}
+
+#[test]
+fn where_the_keyring_cannot_be_written_rotate_prints_what_to_put_there() {
+    if rustix::process::geteuid().is_root() {
+        // No mode keeps root from writing; a keyring in a directory that is a read-only bind would.
+        return;
+    }
+    let setup = Setup::new().config("[keys]\nfile = \"locked/keys\"\n");
+    let locked = setup.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    let setup = setup.file("locked/keys", new_key());
+    support::daemon::set_mode(&locked.join("keys"), 0o400);
+    support::daemon::set_mode(&locked, 0o500);
+    let daemon = setup.start();
+    let outcome = daemon.cli(&["keys", "rotate"]);
+    support::daemon::set_mode(&locked, 0o700);
+    assert_eq!(parsed(&outcome.stdout).len(), 2, "{outcome:?}");
+}
