@@ -324,3 +324,6 @@ impl Explanation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Explanation and verification say the same, whatever happened to a token; and so does revocation.
+
+use super::*;
+use crate::{
+    records::{Action, By, Params, Txn, shelf::Shelf},
+    rules::{
+        revocation,
+        tokens::{self, Fresh},
+    },
+    settings::CredentialKind,
+    token::{Key, KeyId, Prefix, Secret, UserId, text},
+};
+
+const NOW: u64 = 1_800_000_000;
+const ME: [u8; 10] = [7; 10];
+
+/// A store with one user and one token of theirs, which a test changes before it is minted.
+struct World {
+    shelf: Shelf,
+    keyring: Keyring,
+    services: ServiceSecrets,
+    text: Secret,
+}
+
+impl World {
+    fn new(kind: Kind, change: impl FnOnce(&mut Token, &mut User)) -> Self {
+        let mut shelf = Shelf::new();
+        let id = UserId::from_parts(0, ME);
+        let mut user = User {
+            id,
+            email: "ada@example.com".to_owned(),
+            name: None,
+            password: None,
+            groups: Vec::new(),
+            active: true,
+            service: None,
+            session_epoch: 0,
+            created_at: Time::from_unix(1),
+            updated_at: Time::from_unix(1),
+            entry: 0,
+        };
+        let fresh = Fresh { id: [1; 10], secret: [2; 32] };
+        let text = shelf
+            .change(NOW.saturating_mul(1000), |txn: &mut Txn<'_>| {
+                let owner = Owner::User(id);
+                let mut minted = tokens::blank(txn, &Prefix::default(), kind, owner, Some(60), &fresh);
+                change(&mut minted.token, &mut user);
+                txn.entry(&By::system(), Action::TokenCreate, minted.token.id, Params::none())?;
+                txn.put(user)?;
+                tokens::insert(txn, minted.token)?;
+                Ok::<_, Refusal>(minted.secret)
+            })
+            .unwrap();
+        let keyring =
+            Keyring::generate(KeyId::new("k").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
+        let services = ServiceSecrets::new(&[], Key::new([3; 32])).unwrap();
+        Self { shelf, keyring, services, text }
+    }
+
+    fn explain(&self, text: &str, policy: Option<(&str, Option<&Policy>)>) -> Explanation {
+        let asking =
+            Asking { now: Time::from_unix(NOW), from: None, kinds: &CredentialKind::ALL, noted: None };
+        let circumstances = Circumstances {
+            keyring: &self.keyring,
+            services: &self.services,
+            store_id: &[0; 16],
+            asking,
+            policy,
+        };
+        explain(&self.shelf, text, &circumstances).unwrap()
+    }
+}
+
+/// That exactly these checks fail, and that the verdict is the reason of the first.
+#[track_caller]
+fn check(explanation: &Explanation, reason: Option<&str>, failed: &[&str]) {
+    let own = explanation.checks.iter().filter(|check| check.outcome == Outcome::Failed);
+    assert_eq!(own.map(|check| check.name).collect::<Vec<_>>(), failed, "{:?}", explanation.checks);
+    assert_eq!(explanation.reason(), reason);
+    assert_eq!(explanation.verdict.is_ok(), failed.is_empty());
+}
+
+#[track_caller]
+fn of_a_pat(change: impl FnOnce(&mut Token, &mut User), reason: Option<&str>, failed: &[&str]) {
+    let world = World::new(Kind::Pat, change);
+    check(&world.explain(world.text.expose(), None), reason, failed);
+}
+
+#[test]
+fn every_check_that_fails_is_told_and_the_verdict_is_the_first() {
+    let past = Some(Time::from_unix(NOW));
+    of_a_pat(|_, _| {}, None, &[]);
+    of_a_pat(|token, _| token.revoked_at = past, Some("revoked"), &["not revoked"]);
+    of_a_pat(|token, _| token.consumed_at = past, Some("consumed"), &["not consumed"]);
+    of_a_pat(|token, _| token.expires_at = past, Some("expired"), &["not expired"]);
+    of_a_pat(|token, _| token.enabled = false, Some("disabled"), &["enabled"]);
+    of_a_pat(|_, user| user.active = false, Some("owner_inactive"), &["owner"]);
+    let range = |token: &mut Token| token.allowed_ips = vec!["10.0.0.0/8".parse().unwrap()];
+    of_a_pat(|token, _| range(token), Some("address"), &["address"]);
+    of_a_pat(|token, _| token.max_uses = Some(0), Some("exhausted"), &["uses"]);
+    of_a_pat(
+        |token, user| {
+            token.expires_at = past;
+            token.enabled = false;
+            user.active = false;
+            range(token);
+        },
+        Some("expired"),
+        &["not expired", "enabled", "owner", "address"],
+    );
+}
+
+#[test]
+fn what_is_no_bearer_fails_by_its_kind() {
+    for kind in [Kind::Install, Kind::Enrollment, Kind::Link] {
+        let world = World::new(kind, |_, _| {});
+        check(&world.explain(world.text.expose(), None), Some("kind"), &["kind"]);
+    }
+}
+
+#[test]
+fn a_text_that_is_no_token_of_ours_ends_at_its_spelling_or_its_row() {
+    let world = World::new(Kind::Pat, |_, _| {});
+    let text = world.text.expose();
+    let (rest, last) = text.split_at(text.len() - 1);
+    let typo = format!("{rest}{}", if last == "0" { "1" } else { "0" });
+    check(&world.explain(&typo, None), Some("checksum"), &["spelling"]);
+    check(&world.explain("somebody else's", None), Some("malformed"), &["spelling"]);
+    check(&world.explain(&"a".repeat(40), None), Some("unknown"), &["row"]);
+    check(&world.explain("v1.k.AAAA.BBBB", None), Some("signature"), &["spelling"]);
+    let token = world.explain(world.text.expose(), None).token.unwrap();
+    let forged = text::mint(&Prefix::default(), Kind::Pat, token.id, &[9; 32]);
+    check(&world.explain(forged.expose(), None), Some("hash"), &["hash"]);
+}
+
+#[test]
+fn a_policy_is_one_more_check() {
+    let world = World::new(Kind::Pat, |token, _| token.scope = "reports:read".to_owned());
+    let text = world.text.expose();
+    let scoped = |word: &str| Policy { scopes: vec![word.to_owned()], ..Policy::default() };
+    check(&world.explain(text, Some(("p", Some(&scoped("reports:read"))))), None, &[]);
+    check(&world.explain(text, Some(("p", Some(&scoped("other"))))), Some("policy"), &["policy"]);
+    check(&world.explain(text, Some(("nope", None))), Some("policy"), &["policy"]);
+}
+
+#[test]
+fn presenting_a_token_ends_it_once_and_its_entry_names_its_holder() {
+    for kind in Kind::ALL {
+        let mut world = World::new(kind, |_, _| {});
+        let presented = Presented::bearer(world.text.expose(), &world.keyring, &world.services).unwrap();
+        let now = Time::from_unix(NOW);
+        assert!(revocation::would_change(&world.shelf, &presented, now).unwrap());
+        let by = || By::anonymous(None);
+        let mut revoke = || {
+            world
+                .shelf
+                .change(NOW.saturating_mul(1000), |txn| revocation::by_presenting(txn, &presented, by()))
+        };
+        assert_eq!(revoke(), Ok(true));
+        assert_eq!(revoke(), Ok(false));
+        assert!(!revocation::would_change(&world.shelf, &presented, now).unwrap());
+        let entries = world.shelf.audit();
+        let last = entries.last().unwrap();
+        assert_eq!((entries.len(), last.action.as_str()), (2, "token.revoke"));
+        assert_eq!(last.actor_label, "ada@example.com");
+    }
+}
+
+#[test]
+fn a_text_that_is_not_the_tokens_own_revokes_nothing() {
+    let world = World::new(Kind::Pat, |_, _| {});
+    let token = world.explain(world.text.expose(), None).token.unwrap();
+    let forged = text::mint(&Prefix::default(), Kind::Pat, token.id, &[9; 32]);
+    for text in [forged.expose(), &"a".repeat(40)] {
+        let presented = Presented::bearer(text, &world.keyring, &world.services).unwrap();
+        assert_eq!(revocation::find(&world.shelf, &presented).unwrap(), None);
+    }
+}
