@@ -16,6 +16,7 @@ use crate::daemon;
 
 pub mod ask;
 mod backup;
+mod check;
 pub mod client;
 mod fleet;
 mod import;
@@ -23,6 +24,7 @@ mod keys;
 mod offline;
 mod operate;
 pub mod output;
+mod restore;
 mod token;
 mod user;
 
@@ -125,6 +127,10 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Put a backup in the place of the store of a stopped daemon; what ended since stays ended
+    Restore(restore::Restore),
+    /// Check the configuration and, while the daemon is stopped, everything that its store holds
+    Check,
     /// The time that the store has seen
     #[command(subcommand)]
     Clock(Clock),
@@ -199,6 +205,8 @@ impl Command {
             Self::Keys(keys) => keys.run(&common),
             Self::Backup { file } => backup::run(&common, &file),
             Self::Import { file, dry_run } => import::run(&common, &file, dry_run),
+            Self::Restore(restore) => restore.run(&common),
+            Self::Check => return check::run(&common),
             Self::Clock(Clock::Reset) => operate::reset_clock(&common),
             Self::Compact => operate::compact(&common),
             Self::Completions { shell } => {

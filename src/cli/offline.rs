@@ -20,15 +20,19 @@ pub(super) struct Offline {
     pub loaded: Loaded,
 }
 
-/// Where the files of the daemon are, by what the command was told.
-pub(super) fn located(common: &Common) -> Result<Located, Stop> {
-    let sources = Sources {
+/// Where to look, by what the command was told.
+pub(super) fn sources(common: &Common) -> Sources {
+    Sources {
         config: common.config.clone(),
         data: common.data.clone(),
         listen: Vec::new(),
         environment: Environment::of_process(),
-    };
-    sources.locate().map_err(|error| Stop::failed(error.to_string()))
+    }
+}
+
+/// Where the files of the daemon are, by what the command was told.
+pub(super) fn located(common: &Common) -> Result<Located, Stop> {
+    sources(common).locate().map_err(|error| Stop::failed(error.to_string()))
 }
 
 /// Settings, keys and secrets, read and judged.

@@ -19,6 +19,7 @@ use crate::{
 
 pub mod access;
 pub mod audit;
+pub mod check;
 pub mod clients;
 pub mod clock;
 pub mod credentials;
@@ -40,6 +41,7 @@ pub mod projects;
 pub mod purge;
 pub mod redirect;
 pub mod refusals;
+pub mod restore;
 pub mod revocation;
 pub mod services;
 pub mod sessions;

@@ -1,0 +1,172 @@
+use super::*;
+use crate::{
+    records::shelf::Shelf,
+    rules::{pats::Wish, town::Town},
+    token::TokenId,
+};
+
+fn walk(shelf: &Shelf, keyring: &Keyring, still: bool) -> Report {
+    let mut walk = Walk::new(still);
+    loop {
+        if let Some(report) = walk.step(shelf, keyring).unwrap() {
+            return report;
+        }
+    }
+}
+
+struct Ground {
+    town: Town,
+    user: User,
+    pat: TokenId,
+}
+
+fn ground() -> Ground {
+    let mut town = Town::new();
+    let user = town.user("a@example.org", &["admin"]);
+    let pat = town.pat(user.id, Wish { max_uses: Some(3), ..Wish::default() }).unwrap().token.id;
+    town.session(user.id).unwrap();
+    Ground { town, user, pat }
+}
+
+/// What a walk finds after `plant` did its work.
+#[track_caller]
+fn finds(plant: impl FnOnce(&mut Ground), expected: &[(TableId, fn(&Wrong) -> bool)]) {
+    let mut ground = ground();
+    plant(&mut ground);
+    let report = walk(&ground.town.shelf, &ground.town.keyring, true);
+    for (table, is_it) in expected {
+        let found = report.findings.iter().any(|finding| finding.table == *table && is_it(&finding.wrong));
+        assert!(found, "{table:?}: {:?}", report.findings);
+    }
+    assert_eq!(report.findings.len(), expected.len(), "{:?}", report.findings);
+    assert!(report.findings.iter().all(|finding| !finding.wrong.advice().is_empty()));
+}
+
+fn bytes(ground: &Ground, table: TableId, key: &[u8]) -> Vec<u8> {
+    ground.town.shelf.rows()[&(table, key.to_vec())].clone()
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    finds(|_| {}, &[]);
+    let ground = ground();
+    let report = walk(&ground.town.shelf, &ground.town.keyring, false);
+    assert_eq!((report.found, report.entries), (0, 3));
+    assert_eq!(report.rows, ground.town.shelf.rows().len() as u64);
+}
+
+#[test]
+fn a_flipped_bit_is_found_where_it_lies() {
+    finds(
+        |ground| {
+            let key = ground.pat.as_bytes().to_vec();
+            let mut stored = bytes(ground, TableId::Tokens, &key);
+            stored[20] ^= 1;
+            ground.town.shelf.tamper(TableId::Tokens, &key, Some(stored));
+        },
+        &[
+            (TableId::Tokens, |wrong| *wrong == Wrong::Damaged),
+            (TableId::TokensByOwner, |wrong| *wrong == Wrong::Stray),
+            (TableId::TokensByKind, |wrong| *wrong == Wrong::Stray),
+            (TableId::Counts, |wrong| *wrong == Wrong::Count { stored: 1, found: 0 }),
+        ],
+    );
+}
+
+#[test]
+fn an_older_genuine_record_put_back_is_found() {
+    finds(
+        |ground| {
+            let key = ground.pat.as_bytes().to_vec();
+            let before = bytes(ground, TableId::Tokens, &key);
+            ground.town.revoke(ground.pat).unwrap();
+            ground.town.shelf.tamper(TableId::Tokens, &key, Some(before));
+        },
+        &[(TableId::Tokens, |wrong| *wrong == Wrong::PutBack { touched: 4, stamped: 2 })],
+    );
+}
+
+#[test]
+fn a_log_that_was_put_back_is_found() {
+    finds(
+        |ground| {
+            let head = bytes(ground, TableId::Meta, b"audit_head");
+            ground.town.revoke(ground.pat).unwrap();
+            ground.town.shelf.tamper(TableId::Meta, b"audit_head", Some(head));
+            ground.town.shelf.tamper(TableId::Audit, &4u64.to_be_bytes(), None);
+        },
+        &[(TableId::Tokens, |wrong| *wrong == Wrong::AheadOfLog(4))],
+    );
+}
+
+#[test]
+fn an_index_is_held_against_its_rows_and_back() {
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::UsersByEmail, b"a@example.org", None),
+        &[(TableId::Users, |wrong| *wrong == Wrong::NotIndexed(TableId::UsersByEmail))],
+    );
+    finds(
+        |ground| {
+            let id = ground.user.id.as_bytes().to_vec();
+            ground.town.shelf.tamper(TableId::UsersByEmail, b"b@example.org", Some(id));
+        },
+        &[(TableId::UsersByEmail, |wrong| *wrong == Wrong::Stray)],
+    );
+    finds(
+        |ground| {
+            let id = ground.user.id.as_bytes().to_vec();
+            ground.town.shelf.tamper(TableId::ServiceUsers, b"cron", Some(id));
+        },
+        &[(TableId::ServiceUsers, |wrong| *wrong == Wrong::Stray)],
+    );
+}
+
+#[test]
+fn a_broken_chain_is_found() {
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Audit, &2u64.to_be_bytes(), None),
+        &[(TableId::Audit, |wrong| *wrong == Wrong::Chain)],
+    );
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Audit, &3u64.to_be_bytes(), None),
+        &[(TableId::Audit, |wrong| *wrong == Wrong::ChainEnd { found: 2, expected: 3 })],
+    );
+}
+
+#[test]
+fn what_every_store_has_is_missed() {
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Meta, b"setup", None),
+        &[(TableId::Meta, |wrong| *wrong == Wrong::Missing)],
+    );
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Uses, ground.pat.as_bytes(), None),
+        &[(TableId::Uses, |wrong| *wrong == Wrong::Missing)],
+    );
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Meta, b"else", Some(vec![1])),
+        &[(TableId::Meta, |wrong| *wrong == Wrong::Unknown)],
+    );
+}
+
+#[test]
+fn a_wrong_count_is_found_where_nobody_writes() {
+    let mut ground = ground();
+    ground.town.shelf.place(&Count { kind: Kind::Pat, stored: 7 });
+    let report = |still| walk(&ground.town.shelf, &ground.town.keyring, still).findings;
+    assert_eq!(report(true)[0].wrong, Wrong::Count { stored: 7, found: 1 });
+    assert_eq!(report(false), [], "over a store that runs counts are of another moment than rows");
+}
+
+#[test]
+fn a_walk_of_many_portions_reads_every_row_once() {
+    let mut town = Town::new();
+    let user = town.user("a@example.org", &[]);
+    for _ in 0..STEP_ROWS_MAX {
+        town.pat(user.id, Wish::default()).unwrap();
+    }
+    let report = walk(&town.shelf, &town.keyring, true);
+    assert_eq!(report.findings, []);
+    assert_eq!(report.rows, town.shelf.rows().len() as u64);
+    assert_eq!(report.entries, STEP_ROWS_MAX as u64 + 1);
+}
