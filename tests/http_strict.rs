@@ -3,7 +3,14 @@
 //! Behind each stands a probe on the same connection. A request with more than one reading gets one answer and
 //! the connection ends: the probe is never answered, so nothing after it could have been read as a request. A
 //! request with one reading gets its answer, and the probe its own. Nothing is a 5xx, and nothing hangs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "tests"
+)]
 
 mod support;
 

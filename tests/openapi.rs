@@ -1,7 +1,14 @@
 //! The description of the API and the API are one: every answer of every test goes through the validator
 //! of `support::openapi`; here the routes are walked that have no story of their own, and the validator
 //! is shown to find fault.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "tests"
+)]
 
 mod support;
 

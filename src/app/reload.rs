@@ -202,6 +202,7 @@ impl App {
         let mut located = self.reloads.located.lock().await;
         self.reloads.announce(Announcement::Reloading);
         let outcome = self.reload_once(&mut located, &by, via).await;
+        self.metrics().reloaded(outcome.is_ok());
         let mut last = self.last_reload();
         last.at = self.now();
         match &outcome {

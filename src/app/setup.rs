@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{App, Failure, fresh, random};
 use crate::{
+    metrics::Means,
     records::{Action, By, meta::Setup, user::User},
     rules::{
         Conflict, Denied, Reason, Refusal,
@@ -61,7 +62,10 @@ impl App {
 
     fn note_refused_setup(&self, failure: &Failure, ip: Option<IpAddr>) {
         let reason = match failure {
-            Failure::Refused(Refusal::Denied(denied)) => denied.reason.name(),
+            Failure::Refused(Refusal::Denied(denied)) => {
+                self.metrics().failed(Means::InstallToken);
+                denied.reason.name()
+            }
             Failure::Refused(Refusal::Conflict(Conflict::SetupComplete)) => "setup_complete",
             Failure::Refused(_) | Failure::Store(_) | Failure::Busy | Failure::Internal => return,
         };
