@@ -63,6 +63,9 @@ fn no_flipped_bit_no_prefix_and_no_addition_is_a_cookie() {
         assert_eq!(session_on(&mut connection, &line), 401, "{}", String::from_utf8_lossy(&twin));
     }
     assert_eq!(session_on(&mut connection, cookie.as_bytes()), 200);
+    // Another application's cookie, in whatever encoding, locks nobody out.
+    let beside = [b"a=\xfc\xff; ", cookie.as_bytes()].concat();
+    assert_eq!(session_on(&mut connection, &beside), 200);
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Refusal {
             Self::Version => "The version is not HTTP/1.1.",
             Self::Target => "The target is not a path, or has a character that belongs percent-encoded.",
             Self::HeaderLine => "A header line is not a name, a colon and a value.",
-            Self::HeaderValue => "A header value is not UTF-8.",
+            Self::HeaderValue => "The value of a header that decides is not UTF-8.",
             Self::TwinHeader => "A header has an underscore or a dot where its well-known twin has a hyphen.",
             Self::Host => "There has to be one Host, a name or address with an optional port.",
             Self::Authority => "The target's authority is not the Host.",
@@ -318,8 +318,13 @@ impl<'a> Deciding<'a> {
             return Err(Refusal::HeaderLine);
         }
         // Spaces and tabs: there is no other white space in a head.
-        let value = str::from_utf8(value.trim_ascii()).map_err(|_| Refusal::HeaderValue)?;
-        self.judge(name, value)
+        match str::from_utf8(value.trim_ascii()) {
+            Ok(value) => self.judge(name, value),
+            // Browsers send cookies as whoever set them spelled them, and proxies pass those on: a value
+            // that nothing here goes by may hold any byte that a header can (RFC 9110 section 5.5).
+            Err(_) if !is_judged(name) => self.judge(name, ""),
+            Err(_) => Err(Refusal::HeaderValue),
+        }
     }
 
     fn judge(&mut self, name: &[u8], value: &'a str) -> Result<(), Refusal> {
@@ -395,6 +400,13 @@ fn is_host(text: &str) -> bool {
 fn is_port(text: &str) -> bool {
     let Some(digits) = text.strip_prefix(':') else { return false };
     digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+}
+
+/// Whether [`Deciding::judge`] goes by the value of this header.
+fn is_judged(name: &[u8]) -> bool {
+    ["host", "authorization", "content-length", "transfer-encoding", "expect"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Headers that decide who asks, from where, or how the request is read; and families of them.
@@ -608,7 +620,16 @@ mod tests {
             check(with(&format!("{wrong}\r\n")), Err(Refusal::HeaderLine));
         }
         check(with("A: b\r\n c\r\n"), Err(Refusal::HeaderLine));
-        check(b"GET / HTTP/1.1\r\nHost: a\r\nA: \xff\r\n\r\n", Err(Refusal::HeaderValue));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_refused_where_it_decides() {
+        for name in ["Host", "Authorization", "Content-Length", "Transfer-Encoding", "expect"] {
+            let head = [b"GET / HTTP/1.1\r\n", name.as_bytes(), b": \xff\r\n\r\n"].concat();
+            check(head, Err(Refusal::HeaderValue));
+        }
+        check(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=\xfc\r\nUser-Agent: \xe9\r\n\r\n", NO_BODY);
+        check(b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: \xff\r\n\r\n", Err(Refusal::TwinHeader));
     }
 
     #[test]
