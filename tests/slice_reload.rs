@@ -73,7 +73,7 @@ fn the_service_manager_is_told_of_start_reload_refusal_and_stop_each_in_one_data
     assert_eq!(ready[0], "READY=1");
     assert!(ready[1].starts_with("STATUS=serving; configuration 1; services 1 of 1 on"), "{ready:?}");
 
-    let mut reloaded = |word: &str| {
+    let reloaded = |word: &str| {
         let begun = manager.heard();
         assert_eq!(begun[0], "RELOADING=1", "{begun:?}");
         let micros: u64 = begun[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -46,7 +47,9 @@ pub fn store(folder: &Path, count: usize) -> Filled {
     )
     .unwrap();
     let keyring = Keyring::generate(KeyId::new("bench").unwrap(), &random().unwrap()).unwrap();
-    fs::write(data.join("keyring"), keyring.to_text().expose()).unwrap();
+    let file = data.join("keyring");
+    fs::write(&file, keyring.to_text().expose()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let fresh_store =
         FreshStore { id: random().unwrap(), key: Key::new(random().unwrap()), nonce: random().unwrap() };
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();

@@ -20,6 +20,8 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::assigning_clones,
+    unreachable_pub,
     reason = "a benchmark fails by panicking and speaks on standard output"
 )]
 

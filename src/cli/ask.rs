@@ -186,13 +186,11 @@ impl Common {
         }
     }
 
-    /// Asks whether what destroys is meant, unless `--yes` says so already.
+    /// Asks whether what destroys is meant, where there is somebody to ask and `--yes` has not said so already. A
+    /// script means what it says.
     pub fn confirm(&self, what: &str) -> Result<(), Stop> {
-        if self.yes {
+        if self.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Ok(());
-        }
-        if !io::stdin().is_terminal() {
-            return Err(Stop::usage(format!("{what}: say --yes to do this without being asked")));
         }
         output::tell(&format!("{what}. Go on? [y/N]"));
         let mut answer = String::new();

@@ -50,6 +50,7 @@ pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
 }
 
 /// Why a store does not open, as an exit code: one that is not there is not found.
+#[expect(clippy::needless_pass_by_value, reason = "stands where an error is turned into another")]
 pub(super) fn cannot_open(error: OpenError) -> Stop {
     let exit = match error {
         OpenError::Absent(_) => Exit::NotFound,
