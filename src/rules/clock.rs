@@ -65,3 +65,70 @@ pub fn reset(txn: &mut Txn<'_>, by: &By, from: Time, counted: Counted) -> Result
     purge::may_run(txn)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{
+        meta::PurgeHold,
+        shelf::Shelf,
+        token::{Detail, Format, Owner},
+    };
+    use crate::token::{Kind, TokenId};
+
+    const CLOCK: u64 = 1_000_000;
+    const HIGHEST: u64 = 9_000_000;
+
+    fn place(shelf: &mut Shelf, number: u8, created: u64, end: Option<u64>, revoked: Option<u64>) {
+        shelf.place(&Token {
+            id: TokenId::from_parts(created * 1000, [number; 10]),
+            kind: Kind::Agent,
+            hash: [number; 32],
+            owner: Owner::Nobody,
+            name: String::new(),
+            scope: String::new(),
+            format: Format::Opaque,
+            created_at: Time::from_unix(created),
+            span_seconds: None,
+            expires_at: end.map(Time::from_unix),
+            revoked_at: revoked.map(Time::from_unix),
+            consumed_at: None,
+            enabled: true,
+            allowed_ips: Vec::new(),
+            max_uses: None,
+            metadata: None,
+            detail: Detail::Plain,
+            entry: 0,
+        });
+    }
+
+    #[test]
+    fn only_what_the_wrong_time_ended_is_counted() {
+        let mut shelf = Shelf::new();
+        place(&mut shelf, 1, 1, Some(CLOCK), None); // at its end by the clock, too
+        place(&mut shelf, 2, 1, Some(CLOCK + 1), None);
+        place(&mut shelf, 3, 1, Some(HIGHEST), None);
+        place(&mut shelf, 4, 1, Some(HIGHEST + 1), None); // not ended yet
+        place(&mut shelf, 5, 1, Some(CLOCK + 1), Some(2)); // ended by somebody
+        place(&mut shelf, 6, 1, None, None);
+        place(&mut shelf, 7, CLOCK + 5, Some(HIGHEST + 9), None); // minted in the future
+        let mut counted = Counted::default();
+        let clock = Time::from_unix(CLOCK);
+        let next = count(&shelf, None, clock, Time::from_unix(HIGHEST), &mut counted).unwrap();
+        assert_eq!((counted, next), (Counted { revived: 2, ahead: 1 }, None));
+    }
+
+    #[test]
+    fn setting_the_clock_back_is_an_entry_and_holds_the_purge_for_a_day() {
+        let mut shelf = Shelf::new();
+        let highest = Time::from_unix(HIGHEST);
+        shelf.change(HIGHEST * 1000, |txn| purge::may_run(txn).map(|_| ())).unwrap();
+        let counted = Counted { revived: 3, ahead: 0 };
+        shelf.change(CLOCK * 1000, |txn| reset(txn, &By::local(0), highest, counted)).unwrap();
+        let entries = shelf.audit();
+        assert_eq!(entries.last().unwrap().action, "clock.reset");
+        assert!(entries.last().unwrap().params.contains("\"revived\":3"));
+        let hold = PurgeHold::of(&shelf).unwrap().unwrap();
+        assert_eq!(hold.until, Time::from_unix(CLOCK + 24 * 60 * 60));
+    }
+}

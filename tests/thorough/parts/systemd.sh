@@ -2,7 +2,7 @@
 # Boots a real systemd in a container with the units of systemd/, and goes through what an operator does:
 # start, readiness, reload good and bad, watchdog, kill, stop, and the variant with sockets and no network.
 #
-# Prints `ok NAME`, `not ok NAME` or `skip NAME WHY`, a line each, and fails if anything did. Where no system
+# Prints `ok NAME`, `FAIL NAME` or `skip NAME WHY`, a line each, and fails if anything did. Where no system
 # can be booted everything is skipped, which is not passed.
 #
 #   BEARERD_BIN              the binary; else target/release/bearerd, else target/debug/bearerd
@@ -20,7 +20,7 @@ binary=${BEARERD_BIN:-}
 for candidate in "$target/release/bearerd" "$target/debug/bearerd"; do
     [ -n "$binary" ] || { [ -x "$candidate" ] && binary=$candidate; }
 done
-[ -n "$binary" ] || { echo "not ok systemd: there is no bearerd to test; build it first"; exit 1; }
+[ -n "$binary" ] || { echo "FAIL systemd: there is no bearerd to test; build it first"; exit 1; }
 
 base=${BEARERD_SYSTEMD_ROOT:-$target/thorough/systemd-root}
 if [ ! -e "$base/usr/bin/systemctl" ]; then
@@ -46,7 +46,7 @@ install -m 0644 "$top/systemd/bearerd.sysusers" "$root/usr/lib/sysusers.d/bearer
 install -m 0644 "$top"/systemd/*.conf "$root/usr/share/doc/bearerd/"
 install -d -m 0750 "$root/etc/bearerd"
 printf '[services.one]\nsecret_file = "one.secret"\ngroups = ["admin"]\n' >"$root/etc/bearerd/bearerd.toml"
-install -m 0755 "$here/systemd-inside.sh" "$root/usr/local/bin/inside"
+install -m 0755 "$here/../systemd-inside.sh" "$root/usr/local/bin/inside"
 cat >"$root/etc/systemd/system/inside.service" <<'UNIT'
 [Unit]
 After=basic.target dbus.service
@@ -67,7 +67,7 @@ if [ ! -s "$root/results" ]; then
     skip "no system could be booted here: $(grep -v '^$' "$work/console" | tail -1 | tr -d '\r')"
 fi
 cat "$root/results"
-if grep -q '^not ok' "$root/results" || ! grep -q '^ok systemd: all was gone through' "$root/results"; then
+if grep -q '^FAIL' "$root/results" || ! grep -q '^ok systemd: all was gone through' "$root/results"; then
     tail -40 "$root/results.err" >&2
     exit 1
 fi

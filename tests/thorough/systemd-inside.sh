@@ -5,7 +5,7 @@ failed=0
 check() { # NAME COMMAND...
     local name=$1
     shift
-    if "$@" >&2; then echo "ok systemd: $name"; else echo "not ok systemd: $name"; failed=1; fi
+    if "$@" >&2; then echo "ok systemd: $name"; else echo "FAIL systemd: $name"; failed=1; fi
 }
 not() { ! "$@"; }
 eventually() { # COMMAND...: within 20 s
