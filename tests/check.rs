@@ -1,0 +1,96 @@
+//! `bearerd check`, told through the binary.
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use support::{Daemon, Setup, cli, json};
+
+#[test]
+fn a_sound_store_is_checked_whole_when_stopped_and_in_part_while_it_runs() {
+    let mut daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &["admin"]);
+    anna.any_pat();
+    daemon.host_with("web-1", json!({"credentials": {"a": 1}}));
+    let client = daemon.client("acme");
+    daemon.link(&client, json!({}));
+    let running = daemon.cli(&["check", "--json"]).json();
+    assert_eq!((&running["ok"], &running["running"]), (&json!(true), &json!(true)), "{running}");
+    assert!(running["left_out"][0].as_str().unwrap().contains("store's file"), "{running}");
+    assert!(running["entries"].as_u64().unwrap() > 0, "{running}");
+    let people = daemon.cli(&["check"]);
+    people.expect(0);
+    assert!(people.stderr.contains("left out: the store's file"), "{people:?}");
+    daemon.stop();
+    let stopped = daemon.cli(&["check", "--json"]).json();
+    assert_eq!((&stopped["ok"], &stopped["running"]), (&json!(true), &json!(false)), "{stopped}");
+    assert_eq!(stopped["left_out"], json!([]));
+    assert!(stopped["rows"].as_u64().unwrap() > stopped["entries"].as_u64().unwrap(), "{stopped}");
+    daemon.start_again();
+}
+
+#[test]
+fn a_flipped_bit_in_the_file_is_found_and_nothing_is_written() {
+    let mut daemon = Daemon::start();
+    daemon.user("anna@example.org", &[]);
+    daemon.stop();
+    let mut bytes = fs::read(daemon.store()).unwrap();
+    let at = bytes.windows(16).position(|window| window == b"anna@example.org").unwrap();
+    bytes[at] ^= 1;
+    fs::write(daemon.store(), &bytes).unwrap();
+    let found = daemon.cli(&["check"]);
+    assert_eq!(found.code, 1, "{found:?}");
+    assert!(found.stderr.contains("damaged") && found.stderr.contains("bearerd restore"), "{found:?}");
+    let told: support::Value = serde_json::from_str(&daemon.cli(&["check", "--json"]).stdout).unwrap();
+    assert_eq!(told["ok"], false);
+    assert_eq!(told["findings"][0]["where"], "store", "{told}");
+    assert_eq!(fs::read(daemon.store()).unwrap(), bytes);
+}
+
+#[test]
+fn a_store_that_others_can_write_or_whose_keyring_is_gone_is_told() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let mode = |mode| fs::set_permissions(daemon.store(), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o666);
+    let found = daemon.cli(&["check"]);
+    assert!(found.code == 1 && found.stderr.contains("chmod 600"), "{found:?}");
+    mode(0o600);
+    fs::rename(daemon.data().join("keyring"), daemon.file("elsewhere")).unwrap();
+    let found = daemon.cli(&["check"]);
+    assert!(found.code == 1 && found.stderr.contains("no keyring"), "{found:?}");
+    fs::rename(daemon.file("elsewhere"), daemon.data().join("keyring")).unwrap();
+    fs::rename(daemon.store(), daemon.file("lost")).unwrap();
+    let found = daemon.cli(&["check"]);
+    assert!(found.code == 1 && found.stderr.contains("gone missing"), "{found:?}");
+}
+
+#[test]
+fn a_configuration_is_judged_before_anything_was_started() {
+    let setup = Setup::new();
+    let path = setup.path().join("bearerd.toml");
+    let check = |text: &str| {
+        support::daemon::write_private(&path, text);
+        let mut command = support::daemon::command(setup.path());
+        command.args(["check", "--json", "--config"]).arg(&path);
+        let outcome = cli::run(command, "");
+        let told: support::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(told["ok"] == true, outcome.code == 0, "{outcome:?}");
+        (outcome.code, told)
+    };
+    let (code, told) = check("[server]\nlisten = [\"127.0.0.1:8420\"]\n");
+    assert_eq!((code, &told["findings"]), (0, &json!([])), "{told}");
+    let (code, told) = check("[server]\nlistn = []\n[sessions]\nttl = \"soon\"\n");
+    assert_eq!(code, 1);
+    let found = told["findings"].as_array().unwrap();
+    assert_eq!(found.len(), 2, "every fault: {told}");
+    for (finding, (line, key)) in found.iter().zip([(2, "listn"), (4, "sessions.ttl")]) {
+        assert!(finding["where"].as_str().unwrap().ends_with(&format!("bearerd.toml:{line}")), "{told}");
+        assert!(finding["what"].as_str().unwrap().contains(key), "{told}");
+    }
+    support::daemon::write_private(&setup.path().join("short"), "too short");
+    let (code, told) = check("[services.one]\nsecret_file = \"short\"\n[keys]\nfile = \"nowhere\"\n");
+    assert_eq!(code, 1);
+    assert_eq!(told["findings"].as_array().unwrap().len(), 2, "keyring and service: {told}");
+    assert!(!setup.path().join("bearerd-data").exists());
+}
