@@ -1,5 +1,7 @@
 //! `bearerd check`, told through the binary.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt};

@@ -49,6 +49,7 @@ pub mod status;
 pub mod upkeep;
 pub mod users;
 pub mod verification;
+pub mod walk;
 
 use snapshot::InForce;
 pub use snapshot::Snapshot;
@@ -93,6 +94,7 @@ pub struct App {
     logins: logins::Logins,
     refusals: refusals::Refusals,
     purge: housekeeping::Purge,
+    walking: walk::Walking,
     slots: Arc<slots::SlotUses>,
     metrics: Metrics,
     draining: AtomicBool,
@@ -112,6 +114,7 @@ impl App {
             logins: logins::Logins::default(),
             refusals: refusals::Refusals::default(),
             purge: housekeeping::Purge::default(),
+            walking: walk::Walking::default(),
             slots: Arc::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),

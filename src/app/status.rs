@@ -1,6 +1,6 @@
 //! How the daemon is, for its operator.
 
-use super::{App, Failure, reload::Last, slots::SlotUse};
+use super::{App, Failure, reload::Last, slots::SlotUse, walk::Walked};
 use crate::{config::services::ServiceStatus, records::Time, store::Stats};
 
 /// A secret of a service.
@@ -42,6 +42,8 @@ pub struct Status {
     pub keys: Vec<String>,
     /// The store.
     pub store: Stats,
+    /// How the last walk through a large store ended.
+    pub walk: Option<Walked>,
 }
 
 impl App {
@@ -68,6 +70,7 @@ impl App {
             services: services.collect(),
             keys: snapshot.keyring.ids().map(ToString::to_string).collect(),
             store: self.store().stats(),
+            walk: self.last_walk(),
         })
     }
 }

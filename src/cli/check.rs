@@ -45,7 +45,7 @@ pub(super) fn run(common: &Common) -> Result<Exit, Stop> {
 }
 
 impl Checked {
-    fn wrong(&mut self, place: impl Into<String>, what: impl ToString, advice: &str) {
+    fn wrong(&mut self, place: impl Into<String>, what: &impl ToString, advice: &str) {
         self.wrong.push([place.into(), what.to_string(), advice.to_owned()]);
     }
 
@@ -61,10 +61,14 @@ impl Checked {
             ConfigError::Faults(faults) => {
                 for fault in &faults.faults {
                     let place = format!("{}:{}", faults.file, fault.line);
-                    self.wrong(place, fault, "correct the line; a running daemon keeps what it has until then");
+                    self.wrong(
+                        place,
+                        fault,
+                        "correct the line; a running daemon keeps what it has until then",
+                    );
                 }
             }
-            error => self.wrong("configuration", error, ""),
+            error => self.wrong("configuration", &error, ""),
         }
         None
     }
@@ -73,7 +77,7 @@ impl Checked {
         let place = match located.keyring() {
             Ok(place) => place,
             Err(error) => {
-                self.wrong("keyring", error, "");
+                self.wrong("keyring", &error, "");
                 return None;
             }
         };
@@ -83,9 +87,11 @@ impl Checked {
                 Some(read.keyring)
             }
             // The first start makes it.
-            Err(KeyringFileFault::Missing(_)) if matches!(presence(&located.data), Ok(Presence::Absent)) => None,
+            Err(KeyringFileFault::Missing(_)) if matches!(presence(&located.data), Ok(Presence::Absent)) => {
+                None
+            }
             Err(error) => {
-                self.wrong("keyring", error, "");
+                self.wrong("keyring", &error, "");
                 None
             }
         }
@@ -115,7 +121,7 @@ impl Checked {
             }
             Ok(Presence::Present | Presence::GoneMissing) => {}
             Err(error) => {
-                self.wrong("store", error, "");
+                self.wrong("store", &error, "");
                 return Ok(());
             }
         }
@@ -132,7 +138,7 @@ impl Checked {
                 Ok(())
             }
             Err(error) => {
-                self.wrong("store", error, "");
+                self.wrong("store", &error, "");
                 Ok(())
             }
         }
@@ -142,14 +148,14 @@ impl Checked {
         let mut walk = Walk::new(true);
         let report: Report = loop {
             let step = walk.step(stopped.view(), keyring);
-            match step.map_err(|fault| Stop::failed(format!("the store: {fault}")))? {
-                Some(report) => break report,
-                None => {}
+            if let Some(report) = step.map_err(|fault| Stop::failed(format!("the store: {fault}")))? {
+                break report;
             }
         };
         (self.rows, self.entries, self.found) = (report.rows, report.entries, report.found);
         for Finding { table, key, wrong } in &report.findings {
-            let place = if key.is_empty() { table.name().to_owned() } else { format!("{} {key}", table.name()) };
+            let place =
+                if key.is_empty() { table.name().to_owned() } else { format!("{} {key}", table.name()) };
             self.wrong(place, wrong, wrong.advice());
         }
         Ok(())
@@ -160,14 +166,17 @@ impl Checked {
         let chain = match common.get("/v1/admin/audit/verify") {
             Ok(chain) => chain,
             Err(stop) => {
-                return self.left_out.push(format!("the audit log, about which nobody could be asked: {}", stop.says));
+                return self
+                    .left_out
+                    .push(format!("the audit log, about which nobody could be asked: {}", stop.says));
             }
         };
         if chain.get("holds").and_then(Value::as_bool) == Some(true) {
             self.entries = chain.get("entries").and_then(Value::as_u64).unwrap_or_default();
         } else {
-            let what = chain.get("error").and_then(Value::as_str).unwrap_or("the chain does not hold").to_owned();
-            self.wrong("audit", what, "find out who could write to the store's file");
+            let what =
+                chain.get("error").and_then(Value::as_str).unwrap_or("the chain does not hold").to_owned();
+            self.wrong("audit", &what, "find out who could write to the store's file");
         }
     }
 
@@ -206,8 +215,12 @@ impl Checked {
         if self.found > listed {
             output::tell(&format!("{} more findings like these", self.found.saturating_sub(listed)));
         }
-        self.remarks.iter().for_each(|remark| output::tell(&format!("remark: {remark}")));
-        self.left_out.iter().for_each(|what| output::tell(&format!("left out: {what}")));
+        for remark in &self.remarks {
+            output::tell(&format!("remark: {remark}"));
+        }
+        for what in &self.left_out {
+            output::tell(&format!("left out: {what}"));
+        }
         if self.wrong.is_empty() {
             let (rows, entries) = (self.rows, self.entries);
             output::tell(&format!("nothing is wrong: {rows} rows and {entries} entries of the audit log"));

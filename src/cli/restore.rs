@@ -119,7 +119,9 @@ impl Restore {
                 if !revived.is_empty() {
                     output::tell("what follows may have been ended since the backup, and lives again:");
                 }
-                carried.revived.iter().for_each(|one| output::tell(&told(one)));
+                for one in &carried.revived {
+                    output::tell(&told(one));
+                }
             }
             if carried.setup_closed {
                 output::tell("setup counts as complete; `bearerd install-token --force` opens it");
@@ -145,7 +147,8 @@ impl Restore {
             "setup_closed": carried.setup_closed,
             "may_have_come_back": revived,
         });
-        let place = kept.map_or_else(String::new, |kept| format!("; the one it replaced is {}", kept.display()));
+        let place =
+            kept.map_or_else(String::new, |kept| format!("; the one it replaced is {}", kept.display()));
         common.done(
             &shown,
             &format!(
@@ -253,11 +256,8 @@ fn missing_keys(view: &dyn View, keyring: &Keyring) -> Result<Vec<String>, Fault
         used.extend(core::str::from_utf8(id).ok().map(str::to_owned));
         Ok(ControlFlow::Continue(()))
     })?;
-    let unknown: Vec<KeyId> = used
-        .iter()
-        .filter(|id| keyring.find(id).is_none())
-        .filter_map(|id| KeyId::new(id).ok())
-        .collect();
+    let unknown: Vec<KeyId> =
+        used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
     let highest = crate::records::meta::HighestTime::of(view)?.millis;
     let needs = keys::needs(view, &unknown, crate::records::Time::from_unix_millis(highest))?;
     Ok(needs.into_iter().filter(|(_, need)| need.is_some()).map(|(id, _)| id.to_string()).collect())

@@ -25,6 +25,7 @@ pub(super) fn start(app: &Arc<App>, settled: bool) -> JoinSet<()> {
     let mut timers = JoinSet::new();
     timers.spawn(flush(Arc::clone(app)));
     timers.spawn(upkeep(Arc::clone(app)));
+    timers.spawn(walk(Arc::clone(app)));
     timers.spawn(systemd::watchdog(Arc::clone(app)));
     if !settled {
         timers.spawn(settle(Arc::clone(app)));
@@ -57,6 +58,16 @@ async fn upkeep(app: Arc<App>) {
         }
         if let Err(failure) = app.purge_step().await {
             tracing::warn!(%failure, "the purge could not go on; it will");
+        }
+    }
+}
+
+async fn walk(app: Arc<App>) {
+    let mut every = every(UPKEEP_INTERVAL);
+    loop {
+        every.tick().await;
+        if let Err(failure) = app.walk_step().await {
+            tracing::warn!(%failure, "the walk through the store could not go on; it will");
         }
     }
 }

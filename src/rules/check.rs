@@ -184,9 +184,9 @@ impl Walk {
         Ok(None)
     }
 
-    fn portion(&self, view: &dyn View, table: TableId) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    fn portion(&self, view: &dyn View, table: TableId) -> Result<Vec<Row>, Fault> {
         let low = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         view.scan(table, (low, Bound::Unbounded), Direction::Forwards, &mut |key, stored| {
             rows.push((key.to_vec(), stored.to_vec()));
             Ok(if rows.len() == STEP_ROWS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -197,8 +197,7 @@ impl Walk {
     fn find(&mut self, table: TableId, key: &[u8], wrong: Wrong) {
         self.report.found = self.report.found.saturating_add(1);
         if self.report.findings.len() < FINDINGS_MAX {
-            let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-            self.report.findings.push(Finding { table, key, wrong });
+            self.report.findings.push(Finding { table, key: hex(key), wrong });
         }
     }
 
@@ -260,9 +259,7 @@ impl Walk {
             TableId::Tokens => self.token(look, key, stored)?,
             TableId::LastUsed => drop(self.record::<LastUsed>(look, key, stored)),
             TableId::Uses => {
-                if self.record::<Uses>(look, key, stored).is_some()
-                    && !look.holds(TableId::Tokens, key)?
-                {
+                if self.record::<Uses>(look, key, stored).is_some() && !look.holds(TableId::Tokens, key)? {
                     self.find(table, key, Wrong::Orphan);
                 }
             }
@@ -399,6 +396,14 @@ impl Walk {
         Ok(())
     }
 }
+
+/// Bytes as lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+/// Key and value.
+type Row = (Vec<u8>, Vec<u8>);
 
 /// Index, key in it, what is there.
 type Hint = (TableId, Vec<u8>, Vec<u8>);

@@ -10,6 +10,7 @@ use core::ops::{Bound, ControlFlow};
 
 use super::{
     Refusal,
+    check::hex,
     credentials::{self, Place},
     users, verify,
 };
@@ -219,7 +220,7 @@ impl Step<'_, '_> {
                 Stage::Users => self.user(User::believe(self.txn, &key, &stored)?)?,
                 Stage::Clients => self.client(Client::believe(self.txn, &key, &stored)?)?,
                 Stage::Hosts => self.host(&Host::believe(self.txn, &key, &stored)?)?,
-                Stage::Tokens => self.token(Token::believe(self.txn, &key, &stored)?)?,
+                Stage::Tokens => self.token(&Token::believe(self.txn, &key, &stored)?)?,
                 Stage::Replays => self.replay(&Replay::believe(self.txn, &key, &stored)?)?,
                 Stage::Tombstones => self.tombstone(&key)?,
                 Stage::Imported => self.imported(&key, &stored)?,
@@ -316,12 +317,12 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    fn token(&mut self, ours: Token) -> Result<(), Refusal> {
+    fn token(&mut self, ours: &Token) -> Result<(), Refusal> {
         let (after, counted) = match self.replaced {
-            None => (self.voided(&ours)?, false),
-            Some(replaced) => self.stricter_token(replaced, &ours)?,
+            None => (self.voided(ours)?, false),
+            Some(replaced) => self.stricter_token(replaced, ours)?,
         };
-        let changed = after != ours;
+        let changed = after != *ours;
         if changed {
             self.put(after.clone())?;
         }
@@ -489,10 +490,6 @@ fn stricter(ours: &Token, theirs: Token) -> Token {
 /// A token that is over now, if it was not before.
 fn ended(ours: &Token, now: Time) -> Token {
     Token { revoked_at: Some(ours.revoked_at.map_or(now, |at| at.min(now))), ..ours.clone() }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

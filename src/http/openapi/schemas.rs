@@ -394,6 +394,15 @@ pub const SCHEMAS: &[Schema] = &[
             member("file_bytes", Number, There),
             member("queue_operations", Number, There),
             member("reopened", Number, There),
+            member("walk", One("StoreWalk"), Optional),
+        ],
+    ),
+    schema(
+        "StoreWalk",
+        &[
+            member("at", Time, There),
+            member("rows", Number, There),
+            member("findings", Number, There),
         ],
     ),
     schema(

@@ -163,6 +163,15 @@ struct StoreShown {
     file_bytes: u64,
     queue_operations: usize,
     reopened: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    walk: Option<WalkShown>,
+}
+
+#[derive(Serialize)]
+struct WalkShown {
+    at: String,
+    rows: u64,
+    findings: u64,
 }
 
 #[derive(Serialize)]
@@ -213,7 +222,7 @@ async fn reload(ask: Ask) -> Result<Reply, Problem> {
 }
 
 fn shown(status: Status) -> StatusShown {
-    let Status { started_at, setup_pending, generation, reload, services, keys, store } = status;
+    let Status { started_at, setup_pending, generation, reload, services, keys, store, walk } = status;
     let refused = !reload.faults.is_empty();
     let (health, error) = match store.health {
         Health::Well => ("well", None),
@@ -241,6 +250,11 @@ fn shown(status: Status) -> StatusShown {
             file_bytes: store.file_bytes,
             queue_operations: store.queue_depth,
             reopened: store.reopened,
+            walk: walk.map(|walk| WalkShown {
+                at: rfc3339(walk.at),
+                rows: walk.rows,
+                findings: walk.findings,
+            }),
         },
         clock_behind_seconds: store.clock_behind_ms / 1_000,
     }

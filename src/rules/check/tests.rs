@@ -28,9 +28,12 @@ fn ground() -> Ground {
     Ground { town, user, pat }
 }
 
+/// A finding: its table, and whether it is the one.
+type Expected = (TableId, fn(&Wrong) -> bool);
+
 /// What a walk finds after `plant` did its work.
 #[track_caller]
-fn finds(plant: impl FnOnce(&mut Ground), expected: &[(TableId, fn(&Wrong) -> bool)]) {
+fn finds(plant: impl FnOnce(&mut Ground), expected: &[Expected]) {
     let mut ground = ground();
     plant(&mut ground);
     let report = walk(&ground.town.shelf, &ground.town.keyring, true);

@@ -7,7 +7,9 @@ use crate::{
         token::{Enrollment, Link},
     },
     rules::{
-        check, install, pats::Wish, tokens,
+        check, install,
+        pats::Wish,
+        tokens,
         town::{NOW, Town},
     },
     token::{ClientId, HostId, KeyId, Keyring, TokenId},
@@ -40,8 +42,7 @@ fn restore(backup: &Shelf, replaced: Option<&Shelf>, now: u64) -> (Shelf, Carrie
 /// Fails unless the store is as it must be.
 #[track_caller]
 fn whole(shelf: &Shelf) {
-    let keyring =
-        Keyring::generate(KeyId::new("k1").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
+    let keyring = Keyring::generate(KeyId::new("k1").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
     let mut walk = check::Walk::new(true);
     let report = loop {
         if let Some(report) = walk.step(shelf, &keyring).unwrap() {
@@ -55,8 +56,7 @@ fn whole(shelf: &Shelf) {
 fn token(town: &mut Town, kind: Kind, owner: Owner, change: impl FnOnce(&mut Token)) -> Token {
     let fresh = town.fresh();
     town.change(|txn, terms| {
-        let mut token =
-            tokens::blank(txn, &terms.settings.tokens.prefix, kind, owner, None, &fresh).token;
+        let mut token = tokens::blank(txn, &terms.settings.tokens.prefix, kind, owner, None, &fresh).token;
         change(&mut token);
         txn.entry(&By::local(0), Action::TokenCreate, token.id, Params::none())?;
         tokens::insert(txn, token.clone())?;
@@ -212,8 +212,8 @@ fn what_was_dead_in_the_backup_stays_dead_too() {
 #[test]
 fn a_user_is_as_restricted_as_the_stricter_of_both_stores_says() {
     let mut town = Town::new();
-    let [off, demoted, changed, promoted] =
-        ["off", "demoted", "changed", "promoted"].map(|name| town.user(&format!("{name}@example.org"), &["x"]));
+    let [off, demoted, changed, promoted] = ["off", "demoted", "changed", "promoted"]
+        .map(|name| town.user(&format!("{name}@example.org"), &["x"]));
     town.user("stays@example.org", &["admin"]);
     let change = |town: &mut Town, id, change| drop(town.update(id, change).unwrap());
     change(&mut town, demoted.id, groups(&["admin", "x"]));
@@ -290,10 +290,8 @@ fn hashes_of_imported_tokens_that_are_over_carry_over() {
 fn setup_stays_complete_and_a_used_install_token_used() {
     let mut town = Town::new();
     let fresh = town.fresh();
-    let minted = town
-        .change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh))
-        .unwrap()
-        .token;
+    let minted =
+        town.change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh)).unwrap().token;
     let backup = copy(&town.shelf);
     let (pending, _) = restore(&backup, Some(&town.shelf), town.now);
     assert_eq!(Setup::of(&pending).unwrap().install_token, Some(minted.id), "pending in both");
@@ -352,8 +350,13 @@ fn over_an_unreadable_store_what_is_for_one_use_is_void_and_the_rest_is_named() 
     let link = token(&mut town, Kind::Link, Owner::Client(client.id), many_uses);
     let dead = town.pat(user.id, Wish::default()).unwrap().token;
     town.revoke(dead.id).unwrap();
-    let project =
-        Project { name: "p".to_owned(), client: client.id, preview_client: None, preview_link: None, entry: 0 };
+    let project = Project {
+        name: "p".to_owned(),
+        client: client.id,
+        preview_client: None,
+        preview_link: None,
+        entry: 0,
+    };
     put(&mut town, project);
     let (restored, carried) = restore(&town.shelf, None, town.now);
     for id in [session.id, enrolment.id, once.id, dead.id] {
@@ -385,14 +388,14 @@ fn a_consumed_enrolment_has_nothing_sealed_left() {
 fn more_rows_than_one_operation_takes_go_in_several() {
     let mut town = Town::new();
     let user = town.user("a@example.org", &[]);
-    let ids: Vec<TokenId> = (0..=STEP_ROWS_MAX)
-        .map(|_| token(&mut town, Kind::Pat, Owner::User(user.id), |_| {}).id)
-        .collect();
+    let ids: Vec<TokenId> =
+        (0..=STEP_ROWS_MAX).map(|_| token(&mut town, Kind::Pat, Owner::User(user.id), |_| {}).id).collect();
     let gone = Shelf::new();
     let (restored, carried) = restore(&town.shelf, Some(&gone), town.now);
     assert_eq!(carried.tokens, ids.len() as u64);
     assert!(ids.iter().all(|id| state(&restored, *id, town.now) == State::Revoked));
     let entries = restored.audit();
-    let most = entries.iter().filter(|entry| entry.action == "store.carry_over").map(|entry| entry.touched.len());
+    let most =
+        entries.iter().filter(|entry| entry.action == "store.carry_over").map(|entry| entry.touched.len());
     assert_eq!(most.max(), Some(STEP_ROWS_MAX));
 }
