@@ -1,30 +1,76 @@
 //! The properties that the fuzz targets assert and that `cargo test` replays over their corpora.
 //!
-//! Each is a function of bytes that panics when a property does not hold.
-#![allow(dead_code, reason = "each fuzz target calls one of them")]
+//! Each is a function of bytes that panics when a property does not hold. What a property compares with is
+//! written here a second time, as plainly as can be, and shares no code with what it checks.
 
-use bearerd::token::{TokenHash, text};
+#[path = "oracles/credentials.rs"]
+mod credentials;
+#[path = "oracles/files.rs"]
+mod files;
+#[path = "oracles/operations.rs"]
+mod operations;
+#[path = "oracles/requests.rs"]
+mod requests;
+#[path = "oracles/stored.rs"]
+mod stored;
+#[path = "oracles/values.rs"]
+mod values;
 
-/// Whatever parses as a token of ours is made of the parts it says, and has one spelling: no other text
-/// with the same kind and id and the same secret parses.
-pub fn token_text(input: &[u8]) {
-    let Ok(given) = core::str::from_utf8(input) else { return };
-    let Ok(token) = text::parse(given) else { return };
-    assert!(token.hash.matches(&TokenHash::of(given)), "the hash is that of the whole text");
-    let (prefix, rest) = given.split_once('_').expect("a prefix");
-    let (tag, body) = rest.split_once('_').expect("a tag");
-    text::Prefix::new(prefix).expect("a prefix that tokens may begin with");
-    assert_eq!(tag, token.kind.tag());
-    assert_eq!(body.get(..26), Some(token.id.suffix().as_str()));
-    assert_eq!(body.len(), 26 + 43 + 6);
-    // One spelling: another case, another byte anywhere, is another token or none.
-    for at in 0..given.len() {
-        let mut other = given.as_bytes().to_vec();
-        if let Some(byte) = other.get_mut(at) {
-            *byte ^= 0x20;
-        }
-        if let Ok(other) = core::str::from_utf8(&other) {
-            assert!(text::parse(other).is_err(), "a changed character passed the checksum");
+pub use credentials::{bearer, cookie, envelope, jwt, token_text};
+pub use files::{configuration, env_file, keyring_file, secret_file};
+pub use operations::operations;
+pub use requests::{form_and_query, json_body, request_head, whole_request};
+pub use stored::{expiry, stored_records};
+pub use values::{cursors, forwarded, redirect, rfc3339_times};
+
+/// Each fuzz target by name, with the property that it asserts.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("bearer", bearer),
+    ("configuration", configuration),
+    ("cookie", cookie),
+    ("cursors", cursors),
+    ("env_file", env_file),
+    ("envelope", envelope),
+    ("expiry", expiry),
+    ("form_and_query", form_and_query),
+    ("forwarded", forwarded),
+    ("json_body", json_body),
+    ("jwt", jwt),
+    ("keyring_file", keyring_file),
+    ("operations", operations),
+    ("redirect", redirect),
+    ("request_head", request_head),
+    ("rfc3339_times", rfc3339_times),
+    ("secret_file", secret_file),
+    ("stored_records", stored_records),
+    ("token_text", token_text),
+    ("whole_request", whole_request),
+];
+
+/// Panics unless `text`, an error or a log line, holds no word of a file or request that looks like a secret:
+/// one of eight characters with a `+` or `~`, which no message of ours has.
+fn assert_quotes_no_secret(message: &str, input: &[u8]) {
+    for word in input.split(|byte| !byte.is_ascii_graphic()).filter(|word| word.len() >= 8) {
+        if let Ok(word) = core::str::from_utf8(word)
+            && word.contains(['+', '~'])
+        {
+            assert!(!message.contains(word), "a message quotes the input");
         }
     }
+}
+
+/// `genuine` with bytes exchanged: each pair of `edits` is a place and what to change there. None if nothing
+/// is different then.
+fn mangled(genuine: &[u8], edits: &[u8]) -> Option<Vec<u8>> {
+    let mut other = genuine.to_vec();
+    for edit in edits.chunks_exact(2) {
+        let at = usize::from(edit[0]) % other.len().max(1);
+        if let Some(byte) = other.get_mut(at) {
+            *byte ^= edit[1];
+        }
+    }
+    if edits.len() % 2 == 1 {
+        other.truncate(usize::from(edits[edits.len() - 1]));
+    }
+    (other != genuine).then_some(other)
 }

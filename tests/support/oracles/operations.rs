@@ -1,0 +1,239 @@
+//! Sequences of operations: a token counts exactly when a model says so that is too simple to be wrong.
+
+use bearerd::records::Time;
+use bearerd::rules::access::{Authorized, Caller, Right, decide};
+use bearerd::rules::pats::{self, Spelled, Wish};
+use bearerd::rules::tokens::{Fresh, Minted};
+use bearerd::rules::users::{self, NewUser};
+use bearerd::rules::verify::{self, Asking, Presented};
+use bearerd::rules::{Refusal, Terms};
+use bearerd::settings::{CredentialKind, Settings};
+use bearerd::token::{Key, KeyId, Keyring, ServiceSecrets, TokenId, UserId};
+
+use super::stored::Rows;
+
+const BEGIN: u64 = 1_800_000_000;
+const STEPS_MAX: usize = 48;
+
+/// What the model knows of a token.
+struct Known {
+    id: TokenId,
+    text: String,
+    user: usize,
+    span: u64,
+    end: u64,
+    revoked: bool,
+    on: bool,
+    uses_left: Option<u64>,
+    uses: Option<u64>,
+    spelled: Spelled,
+}
+
+struct Town {
+    rows: Rows,
+    settings: Settings,
+    keyring: Keyring,
+    services: ServiceSecrets,
+    now: u64,
+    drawn: u64,
+    users: Vec<(UserId, bool)>,
+    tokens: Vec<Known>,
+}
+
+/// A sequence of three bytes a step: what, to whom, how much.
+pub fn operations(input: &[u8]) {
+    let mut town = Town::new();
+    for step in input.chunks_exact(3).take(STEPS_MAX) {
+        town.take(step[0], usize::from(step[1]), u64::from(step[2]));
+        town.judge();
+    }
+}
+
+fn root(right: Right) -> Authorized {
+    decide(right, Caller::local(0)).unwrap()
+}
+
+impl Town {
+    fn new() -> Self {
+        let key = std::array::from_fn(|at| at as u8);
+        let mut settings = Settings::default();
+        settings.server.public_url = bearerd::settings::PublicUrl::parse("https://auth.example.org").unwrap();
+        let mut town = Self {
+            rows: Rows::new(),
+            settings,
+            keyring: Keyring::generate(KeyId::new("k1").unwrap(), &key).unwrap(),
+            services: ServiceSecrets::new(&[], Key::new([3; 32])).unwrap(),
+            now: BEGIN,
+            drawn: 0,
+            users: Vec::new(),
+            tokens: Vec::new(),
+        };
+        for (name, groups) in [("root", &["admin"][..]), ("a", &[]), ("b", &[])] {
+            let new = NewUser {
+                email: format!("{name}@example.org"),
+                name: None,
+                groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+                password: None,
+                service: None,
+            };
+            let id = UserId::from_parts(BEGIN * 1000, town.fresh().id);
+            let made =
+                town.rows.change(BEGIN * 1000, |txn| users::create(txn, &root(Right::Administrate), id, new));
+            made.unwrap();
+            town.users.push((id, true));
+        }
+        town
+    }
+
+    fn fresh(&mut self) -> Fresh {
+        self.drawn += 1;
+        let mut fresh = Fresh { id: [0; 10], secret: [7; 32] };
+        fresh.id[2..].copy_from_slice(&self.drawn.to_be_bytes());
+        fresh.secret[24..].copy_from_slice(&self.drawn.to_be_bytes());
+        fresh
+    }
+
+    fn take(&mut self, what: u8, whom: usize, much: u64) {
+        match what % 8 {
+            0 => self.mint(whom % 3, much),
+            1 => self.use_up(whom),
+            2 => self.rotate(whom, much),
+            3 => self.revoke(whom),
+            4 => self.switch(whom, much % 2 == 0),
+            5 => self.activate(1 + whom % 2, much % 2 == 0),
+            6 => self.now += much,
+            _ => self.now += much * 60,
+        }
+    }
+
+    fn mint(&mut self, user: usize, much: u64) {
+        let span = 1 + much * 7;
+        let uses = (much % 3 == 0).then_some(1 + much % 2);
+        let spelled = if much % 5 == 0 { Spelled::Jwt } else { Spelled::Opaque };
+        let wish = Wish {
+            name: "n".to_owned(),
+            ttl_seconds: Some(span),
+            max_uses: uses,
+            spelled,
+            ..Wish::default()
+        };
+        let plan = pats::plan(wish).unwrap();
+        let fresh = self.fresh();
+        let (id, active) = self.users[user];
+        let terms = Terms { settings: &self.settings, keyring: &self.keyring };
+        let minted = self.rows.change(self.now * 1000, |txn| {
+            pats::mint_for(txn, terms, &root(Right::MintForOthers), id, plan, &fresh)
+        });
+        assert_eq!(minted.is_ok(), active);
+        if let Ok(minted) = minted {
+            self.keep(&minted, user, span, uses, spelled);
+        }
+    }
+
+    fn keep(&mut self, minted: &Minted, user: usize, span: u64, uses: Option<u64>, spelled: Spelled) {
+        self.tokens.push(Known {
+            id: minted.token.id,
+            text: minted.secret.expose().to_owned(),
+            user,
+            span,
+            end: self.now + span,
+            revoked: false,
+            on: true,
+            uses_left: uses,
+            uses,
+            spelled,
+        });
+    }
+
+    /// Whether a token counts, by the model.
+    fn counts(&self, token: &Known) -> bool {
+        self.users[token.user].1
+            && !token.revoked
+            && token.on
+            && self.now < token.end
+            && token.uses_left != Some(0)
+    }
+
+    fn picked(&self, whom: usize) -> Option<usize> {
+        (!self.tokens.is_empty()).then(|| whom % self.tokens.len())
+    }
+
+    fn asking(&self) -> Asking<'static> {
+        Asking { now: Time::from_unix(self.now), from: None, kinds: &CredentialKind::ALL, noted: None }
+    }
+
+    fn use_up(&mut self, whom: usize) {
+        let Some(at) = self.picked(whom) else { return };
+        let presented = Presented::bearer(&self.tokens[at].text, &self.keyring, &self.services).unwrap();
+        let asking = self.asking();
+        let used =
+            self.rows.change(self.now * 1000, |txn| verify::count_use(txn, &presented, &asking, &|_| Ok(())));
+        assert_eq!(used.is_ok(), self.counts(&self.tokens[at]));
+        if used.is_ok() {
+            let left = &mut self.tokens[at].uses_left;
+            *left = left.map(|left| left - 1);
+        }
+    }
+
+    fn rotate(&mut self, whom: usize, overlap: u64) {
+        let Some(at) = self.picked(whom) else { return };
+        let fresh = self.fresh();
+        let id = self.tokens[at].id;
+        let terms = Terms { settings: &self.settings, keyring: &self.keyring };
+        let rotated = self.rows.change(self.now * 1000, |txn| {
+            pats::rotate(txn, terms, &root(Right::ChangeOwn), id, Some(overlap), &fresh)
+        });
+        assert_eq!(rotated.is_ok(), self.counts(&self.tokens[at]), "{rotated:?}");
+        let Ok(minted) = rotated else { return };
+        let old = &mut self.tokens[at];
+        if overlap == 0 {
+            old.revoked = true;
+        } else {
+            old.end = old.end.min(self.now + overlap);
+        }
+        let (user, span, uses, spelled) = (old.user, old.span, old.uses, old.spelled);
+        self.keep(&minted, user, span, uses, spelled);
+    }
+
+    fn revoke(&mut self, whom: usize) {
+        let Some(at) = self.picked(whom) else { return };
+        let id = self.tokens[at].id;
+        let revoked = self.rows.change(self.now * 1000, |txn| pats::revoke(txn, &root(Right::OwnTokens), id));
+        revoked.unwrap();
+        self.tokens[at].revoked = true;
+    }
+
+    fn switch(&mut self, whom: usize, on: bool) {
+        let Some(at) = self.picked(whom) else { return };
+        let id = self.tokens[at].id;
+        let change = pats::Change { enabled: Some(on), ..pats::Change::default() };
+        let switched =
+            self.rows.change(self.now * 1000, |txn| pats::update(txn, &root(Right::ChangeOwn), id, change));
+        if switched.is_ok() {
+            self.tokens[at].on = on;
+        }
+    }
+
+    fn activate(&mut self, user: usize, active: bool) {
+        let id = self.users[user].0;
+        let change = users::Change { active: Some(active), ..users::Change::default() };
+        let changed: Result<_, Refusal> = self
+            .rows
+            .change(self.now * 1000, |txn| users::update(txn, &root(Right::Administrate), id, change));
+        changed.unwrap();
+        self.users[user].1 = active;
+    }
+
+    /// Every token counts exactly when the model says so, and for nobody but its owner.
+    fn judge(&self) {
+        for token in &self.tokens {
+            let presented = Presented::bearer(&token.text, &self.keyring, &self.services).unwrap();
+            let good = verify::verify(&self.rows, &presented, &self.asking());
+            assert_eq!(good.is_ok(), self.counts(token), "{:?}", good.err());
+            if let Ok(good) = good {
+                assert_eq!(good.identity.user(), Some(self.users[token.user].0));
+                assert_eq!(good.identity.token, Some(token.id));
+            }
+        }
+    }
+}
