@@ -4,10 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::missing_panics_doc,
     clippy::panic,
-    clippy::cast_possible_truncation,
-    clippy::too_many_lines,
+    clippy::pedantic,
     unreachable_pub,
     missing_docs,
     reason = "a test fails by panicking"

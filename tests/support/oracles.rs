@@ -23,8 +23,11 @@ pub use requests::{form_and_query, json_body, request_head, whole_request};
 pub use stored::{expiry, stored_records};
 pub use values::{cursors, forwarded, redirect, rfc3339_times};
 
+/// What a target asserts of its input.
+pub type Oracle = fn(&[u8]);
+
 /// Each fuzz target by name, with the property that it asserts.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Oracle)] = &[
     ("bearer", bearer),
     ("configuration", configuration),
     ("cookie", cookie),

@@ -143,7 +143,7 @@ pub fn jwt(input: &[u8]) {
     let claims = claims.get(1..).unwrap_or_default();
     let plain: &[u8] = br#"{"alg":"HS256","kid":"k2","typ":"JWT"}"#;
     let header = if header.is_empty() { plain } else { header };
-    let signed = [header, claims].map(|part| Base64UrlUnpadded::encode_string(part)).join(".");
+    let signed = [header, claims].map(Base64UrlUnpadded::encode_string).join(".");
     let key = house.keyring.current();
     let mac = Base64UrlUnpadded::encode_string(&key.jwt().mac(&[signed.as_bytes()]));
     let token = format!("{signed}.{mac}");

@@ -99,8 +99,8 @@ impl Town {
             1 => self.use_up(whom),
             2 => self.rotate(whom, much),
             3 => self.revoke(whom),
-            4 => self.switch(whom, much % 2 == 0),
-            5 => self.activate(1 + whom % 2, much % 2 == 0),
+            4 => self.switch(whom, much.is_multiple_of(2)),
+            5 => self.activate(1 + whom % 2, much.is_multiple_of(2)),
             6 => self.now += much,
             _ => self.now += much * 60,
         }
@@ -108,8 +108,8 @@ impl Town {
 
     fn mint(&mut self, user: usize, much: u64) {
         let span = 1 + much * 7;
-        let uses = (much % 3 == 0).then_some(1 + much % 2);
-        let spelled = if much % 5 == 0 { Spelled::Jwt } else { Spelled::Opaque };
+        let uses = (much.is_multiple_of(3)).then_some(1 + much % 2);
+        let spelled = if much.is_multiple_of(5) { Spelled::Jwt } else { Spelled::Opaque };
         let wish = Wish {
             name: "n".to_owned(),
             ttl_seconds: Some(span),
