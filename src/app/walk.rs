@@ -66,7 +66,7 @@ impl App {
     }
 
     /// Goes on with the walk, unless it rests.
-    async fn walk_on(&self) -> Result<(), Failure> {
+    pub(super) async fn walk_on(&self) -> Result<(), Failure> {
         let Some(mut walk) = self.walking.take() else { return Ok(()) };
         let (store, snapshot) = (self.store().clone(), self.snapshot());
         let step = tokio::task::spawn_blocking(move || {

@@ -165,3 +165,23 @@ async fn retention_is_kept_without_anybody_asking() {
     let chain = house.app.look(|view, _| Ok(audit::verify(view, &mut |_| Ok(()))?)).unwrap();
     assert!(chain.is_ok(), "{chain:?}");
 }
+
+#[tokio::test]
+async fn a_walk_goes_on_while_others_write_and_says_how_it_ended() {
+    let house = House::new(Settings::default());
+    let user = house.user().await;
+    house.app.walk_step().await.unwrap();
+    assert_eq!(house.app.last_walk(), None, "a small store is verified when it is opened");
+    let mut steps = 0;
+    while house.app.last_walk().is_none() {
+        house.app.walk_on().await.unwrap();
+        house.pat(&user).await;
+        steps += 1;
+    }
+    let walked = house.app.last_walk().unwrap();
+    assert!(steps > 1 && walked.rows > 0);
+    assert_eq!(walked.findings, 0);
+    house.clock.fetch_add(HOUR_MS, Ordering::AcqRel);
+    house.app.walk_on().await.unwrap();
+    assert_eq!(house.app.last_walk(), Some(walked), "it rests");
+}
