@@ -152,7 +152,8 @@ impl Restore {
         common.done(
             &shown,
             &format!(
-                "{} is the store now: {} tokens, {} users, {} hosts and {} clients are as dead as they were{place}",
+                "{} is the store now, with {} tokens, {} users, {} hosts and {} clients ended or restricted as they \
+                 had been since{place}",
                 self.file.display(),
                 carried.tokens,
                 carried.users,
