@@ -66,7 +66,7 @@ pub fn store(folder: &Path, count: usize) -> Filled {
             minted
                 .into_iter()
                 .enumerate()
-                .filter(|(at, _)| (batch * BATCH + at) % stride == 0)
+                .filter(|(at, _)| (batch * BATCH + at).is_multiple_of(stride))
                 .map(|(_, token)| token),
         );
     }

@@ -33,7 +33,9 @@ pub(super) fn run(common: &Common, file: &Path, dry_run: bool) -> Result<(), Sto
     let shown = json!({"tokens": tokens, "owners": owners, "duplicates": duplicates, "dry_run": dry_run});
     let would = if dry_run { "would be " } else { "" };
     if !common.json {
-        duplicates.iter().for_each(|line| output::tell(&format!("line {line}: is known already")));
+        for line in &duplicates {
+            output::tell(&format!("line {line}: is known already"));
+        }
     }
     let said = format!(
         "{tokens} tokens {would}taken in, {owners} owners {would}made, {} known already",

@@ -108,7 +108,7 @@ fn reseal(common: &Common) -> Result<(), Stop> {
 /// A name for a new key: the moment it is made, so that keyrings read in order.
 fn name() -> Result<KeyId, Stop> {
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    KeyId::new(&now.replace(':', "").replace('Z', "")).map_err(told)
+    KeyId::new(&now.replace([':', 'Z'], "")).map_err(told)
 }
 
 fn fresh() -> Result<[u8; 32], Stop> {

@@ -120,7 +120,7 @@ pub fn page_within<T>(
     prefix: &[u8],
     page: &Page,
     rows_max: usize,
-    choose: &mut dyn FnMut(&[u8], &[u8]) -> Result<Option<T>, Fault>,
+    choose: &mut Choose<'_, T>,
 ) -> Result<Listed<T>, Fault> {
     let (low, mut high) = prefix_range(prefix);
     if let Some(after) = &page.after {

@@ -399,11 +399,7 @@ pub const SCHEMAS: &[Schema] = &[
     ),
     schema(
         "StoreWalk",
-        &[
-            member("at", Time, There),
-            member("rows", Number, There),
-            member("findings", Number, There),
-        ],
+        &[member("at", Time, There), member("rows", Number, There), member("findings", Number, There)],
     ),
     schema(
         "Keys",
