@@ -263,6 +263,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "rows read better")]
     fn check(line: Value, refused: Option<&str>) {
         let read = Line::read(line.as_object().cloned().unwrap(), |text| {
             (text == "then").then_some(Time::from_unix(5))

@@ -186,6 +186,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "rows read better")]
     fn check<T: core::fmt::Debug>(outcome: Result<T, Refusal>, good: bool) {
         let outcome = outcome.as_ref();
         assert_eq!(outcome.is_ok(), good, "{outcome:?}");
