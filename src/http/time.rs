@@ -15,6 +15,8 @@ pub fn rfc3339(time: Time) -> String {
 
 /// The second that an RFC 3339 time in UTC lies in; none for any other text, or one before the epoch.
 pub fn parse_rfc3339(text: &str) -> Option<Time> {
+    // The library takes `+00:00` as well; here UTC has one spelling.
+    let text = text.ends_with('Z').then_some(text)?;
     let moment: SystemTime = humantime::parse_rfc3339(text).ok()?;
     moment.duration_since(UNIX_EPOCH).ok().map(|since| Time::from_unix(since.as_secs()))
 }
@@ -29,7 +31,14 @@ mod tests {
         assert_eq!(parse_rfc3339("2026-11-22T05:41:54Z"), Some(Time::from_unix(1_795_326_114)));
         assert_eq!(parse_rfc3339("2026-11-22T05:41:54.9Z"), Some(Time::from_unix(1_795_326_114)));
         assert_eq!(rfc3339(Time::from_unix(u64::MAX)), "9999-12-31T23:59:59Z");
-        for other in ["", "yesterday", "2026-11-22", "2026-11-22T05:41:54+01:00", "1969-12-31T23:59:59Z"] {
+        for other in [
+            "",
+            "yesterday",
+            "2026-11-22",
+            "2026-11-22T05:41:54+00:00",
+            "2026-11-22T05:41:54+01:00",
+            "1969-12-31T23:59:59Z",
+        ] {
             assert_eq!(parse_rfc3339(other), None, "{other}");
         }
     }

@@ -53,7 +53,7 @@ pub fn env_file(input: &[u8]) {
     let mut plain = "# plain\nOTHER='x'\n".to_owned();
     for slot in &slots {
         assert!(keys.contains(&slot.name));
-        if slot.secret.expose().contains('\'') {
+        if slot.secret.expose().contains(['\'', '\\']) {
             return;
         }
         plain.push_str(&format!("export {}='{}'\n", slot.name, slot.secret.expose()));

@@ -213,7 +213,10 @@ fn judge_shape(shape: &Shape, input: &[u8]) {
         Err(_) => {
             // The same with every text marked: whatever is said then, no text is in it.
             let marked = serde_json::to_vec(&marked(Value::Object(members))).unwrap();
-            if let Err(problem) = shape.parse(&marked) {
+            let named = input.windows(6).any(|part| part == b"CANARY");
+            if let Err(problem) = shape.parse(&marked)
+                && !named
+            {
                 assert!(!format!("{problem:?}").contains("CANARY"), "a problem quotes a value");
             }
         }
@@ -309,9 +312,7 @@ pub fn form_and_query(input: &[u8]) {
                 .map(|(_, v)| v.as_str())
                 .filter(|v| !v.is_empty())
         );
-        assert!(
-            pairs.iter().all(|(_, value)| value.len() < 8 || !format!("{form:?}").contains(value.as_str()))
-        );
+        assert_eq!(format!("{form:?}"), format!("Form({} parameters)", pairs.len()), "a value shows");
         let written: Vec<String> = pairs
             .iter()
             .map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value)))
