@@ -41,7 +41,7 @@ impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
         match self {
             Self::New => {
-                let keyring = Keyring::generate(name()?, &fresh()?).map_err(told)?;
+                let keyring = Keyring::generate(name("")?, &fresh()?).map_err(told)?;
                 output::line(keyring.to_text().expose().trim_end())
             }
             Self::List => {
@@ -74,14 +74,19 @@ fn rotate(common: &Common) -> Result<(), Stop> {
     })?;
     let old = Keyring::parse(&text).map_err(told)?;
     drop(zeroize::Zeroizing::new(text));
-    let id = name()?;
+    let mut id = name("")?;
+    let mut count: u64 = 2;
+    while old.find(id.as_str()).is_some() {
+        id = name(&format!("-{count}"))?;
+        count += 1;
+    }
     let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
     if let Err(fault) = keyring::replace(&path, &new) {
         output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
         return output::line(new.to_text().expose().trim_end());
     }
-    match operate::reload(common) {
-        Ok(()) => {}
+    match operate::read_again(common) {
+        Ok(_) => {}
         Err(stop) if offline::nobody_runs(&stop) => {
             output::tell("no daemon runs; it will read the new key when it starts");
         }
@@ -105,10 +110,11 @@ fn reseal(common: &Common) -> Result<(), Stop> {
     }
 }
 
-/// A name for a new key: the moment it is made, so that keyrings read in order.
-fn name() -> Result<KeyId, Stop> {
+/// A name for a new key: the moment it is made, so that keyrings read in order; `tail` tells apart those of one
+/// second.
+fn name(tail: &str) -> Result<KeyId, Stop> {
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    KeyId::new(&now.replace([':', 'Z'], "")).map_err(told)
+    KeyId::new(&(now.replace([':', 'Z'], "") + tail)).map_err(told)
 }
 
 fn fresh() -> Result<[u8; 32], Stop> {

@@ -234,13 +234,20 @@ impl Command {
     }
 }
 
-/// Prints the manual page of the program, or writes that of every command into `folder`.
+/// Prints the manual page of the program, or writes that of every command into `folder`, which is made where it
+/// is not there.
 fn manual(folder: Option<&Path>) -> Result<(), Stop> {
-    let failed = |error: std::io::Error| Stop::failed(error.to_string());
-    match folder {
-        None => clap_mangen::Man::new(Line::command()).render(&mut std::io::stdout()).map_err(failed),
-        Some(folder) => clap_mangen::generate_to(Line::command(), folder).map_err(failed),
-    }
+    let Some(folder) = folder else {
+        // Written as a whole, so that a reader who goes away is no failure.
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Line::command())
+            .render(&mut page)
+            .map_err(|error| Stop::failed(error.to_string()))?;
+        return output::line(String::from_utf8_lossy(&page).trim_end());
+    };
+    let failed = |error: std::io::Error| Stop::failed(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(Line::command(), folder).map_err(failed)
 }
 
 #[cfg(test)]

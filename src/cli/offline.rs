@@ -44,6 +44,10 @@ pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
 /// Opens the store that nobody runs.
 pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
     let located = located(common)?;
+    if !located.data.exists() {
+        let says = format!("no daemon answers, and there is no store in {}", located.data.display());
+        return Err(Stop { exit: Exit::NotFound, says });
+    }
     let loaded = loaded(&located)?;
     let store = Store::open(&located.data, &loaded.keyring, &Options::default()).map_err(cannot_open)?;
     Ok(Offline { store, loaded })

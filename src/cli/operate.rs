@@ -39,7 +39,7 @@ pub(super) fn status(common: &Common) -> Result<(), Stop> {
 
 /// `bearerd reload`: done only if what was read is in force.
 pub(super) fn reload(common: &Common) -> Result<(), Stop> {
-    let answer = common.ask(Method::POST, "/v1/admin/reload", Some(&json!({})))?;
+    let answer = read_again(common)?;
     common.done(&answer, "reloaded")?;
     if !common.json {
         for setting in answer.get("needs_restart").and_then(Value::as_array).into_iter().flatten() {
@@ -50,6 +50,11 @@ pub(super) fn reload(common: &Common) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// Has the daemon read everything again; what it answers once that is in force.
+pub(super) fn read_again(common: &Common) -> Result<Value, Stop> {
+    common.ask(Method::POST, "/v1/admin/reload", Some(&json!({})))
 }
 
 /// `bearerd explain`: every check of a token's verification, and how it came out.
@@ -85,8 +90,14 @@ pub(super) fn install_token(common: &Common, force: bool) -> Result<(), Stop> {
     match common.ask(Method::POST, "/v1/admin/install-token", Some(&json!({"force": force}))) {
         Ok(minted) => common.minted(&minted, "token"),
         Err(stop) if offline::nobody_runs(&stop) => install_token_offline(common, force),
+        Err(stop) if stop.exit == Exit::Conflict => Err(complete(&stop.says)),
         Err(stop) => Err(stop),
     }
+}
+
+/// Setup is complete: what opens it again.
+fn complete(says: &str) -> Stop {
+    Stop { exit: Exit::Conflict, says: format!("{says} (`--force` opens it once more)") }
 }
 
 fn install_token_offline(common: &Common, force: bool) -> Result<(), Stop> {
@@ -99,12 +110,7 @@ fn install_token_offline(common: &Common, force: bool) -> Result<(), Stop> {
     });
     let minted = match outcome.map_err(|error| failed(&error))? {
         Ok(minted) => minted,
-        Err(refusal @ Refusal::Conflict(_)) => {
-            return Err(Stop {
-                exit: Exit::Conflict,
-                says: format!("{refusal}; --force opens it once more"),
-            });
-        }
+        Err(refusal @ Refusal::Conflict(_)) => return Err(complete(&refusal.to_string())),
         Err(refusal) => return Err(failed(&refusal)),
     };
     store.close().map_err(offline::cannot_open)?;
@@ -296,5 +302,5 @@ fn told(entry: &Value) -> String {
         text("resource"),
         text("params")
     );
-    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    output::shown(&line)
 }

@@ -64,14 +64,35 @@ pub fn table(columns: &[Column], items: &[Value]) -> Result<(), Stop> {
     rows.iter().try_for_each(|row| line(&spread(row, &widths)))
 }
 
-/// Prints one thing as a list of facts, fact by fact.
+/// Prints one thing as a list of facts, fact by fact; what lies within another is named by its path.
 pub fn facts(item: &Value) -> Result<(), Stop> {
-    let Some(members) = item.as_object() else { return line(&cell(Some(item))) };
-    let width = members.keys().map(String::len).max().unwrap_or_default();
-    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-        line(&format!("{name:width$}  {}", cell(Some(value))))?;
+    if !item.is_object() {
+        return line(&cell(Some(item)));
     }
-    Ok(())
+    let mut facts = Vec::new();
+    flatten("", item, &mut facts);
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    facts.iter().try_for_each(|(name, value)| line(&format!("{name:width$}  {value}")))
+}
+
+/// The facts within a value, each with its path: `reload.outcome`. Of a list of things each goes by its name,
+/// or else by its place, counted from 1. What is not there is no fact.
+fn flatten(path: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+    let below = |name: &str| if path.is_empty() { shown(name) } else { format!("{path}.{}", shown(name)) };
+    match value {
+        Value::Null => {}
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| flatten(&below(name), value, facts));
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (at, item) in items.iter().enumerate() {
+                let name = ["name", "slot", "address"].iter().find_map(|name| item.get(name)?.as_str());
+                let place = (at + 1).to_string();
+                flatten(&below(name.unwrap_or(&place)), item, facts);
+            }
+        }
+        other => facts.push((path.to_owned(), cell(Some(other)))),
+    }
 }
 
 fn spread(cells: &[String], widths: &[usize]) -> String {
@@ -103,6 +124,11 @@ fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => other.to_string(),
     };
+    shown(&text)
+}
+
+/// Text that somebody else chose, without what a terminal would obey.
+pub fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -154,6 +180,27 @@ mod tests {
         assert_eq!(cell(Some(&json!(true))), "true");
         assert_eq!(cell(Some(&json!("a\u{1b}[2J"))), "a\u{fffd}[2J");
         assert_eq!(cut(&"x".repeat(100)).chars().count(), CELL_CHARS_MAX);
+    }
+
+    #[test]
+    fn what_lies_within_is_named_by_its_path() {
+        let mut facts = Vec::new();
+        let slots = json!([{"slot": 1, "uses": 2}]);
+        let item = json!({"reload": {"outcome": "ok", "error": null}, "groups": ["a", "b"], "none": [],
+            "services": [{"name": "s", "slots": slots}], "\u{1b}[2J": 1});
+        flatten("", &item, &mut facts);
+        let mut told: Vec<String> = facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        told.sort();
+        let expected = [
+            "groups=a,b",
+            "none=-",
+            "reload.outcome=ok",
+            "services.s.name=s",
+            "services.s.slots.1.slot=1",
+            "services.s.slots.1.uses=2",
+            "\u{fffd}[2J=1",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
     output::{self, Column},
     user,
 };
+use crate::{http::time::rfc3339, records::time::Time};
 
 const COLUMNS: &[Column] = &[
     ("id", "/id"),
@@ -235,9 +236,21 @@ pub(super) fn verify(common: &Common, from: Option<&std::path::Path>) -> Result<
     if common.json {
         output::json(&answer)?;
     } else if active {
-        output::facts(&answer)?;
+        output::facts(&with_times(answer))?;
     } else {
         output::tell("not active; `bearerd explain -` says why");
     }
     Ok(active)
+}
+
+/// An introspection's times, which are seconds for programs, as times for people.
+fn with_times(mut answer: Value) -> Value {
+    for name in ["iat", "exp"] {
+        if let Some(value) = answer.get_mut(name)
+            && let Some(seconds) = value.as_u64()
+        {
+            *value = Value::from(rfc3339(Time::from_unix(seconds)));
+        }
+    }
+    answer
 }

@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod http;
 pub mod openapi;
 pub mod people;
+pub mod shapes;
 pub mod text;
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
