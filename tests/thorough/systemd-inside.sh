@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # What systemd.sh runs inside the booted system. One line for each claim.
 set -u
+# Never on a machine that somebody uses.
+systemd-detect-virt --quiet --container || { echo "this runs inside the booted container alone" >&2; exit 2; }
 failed=0
 check() { # NAME COMMAND...
     local name=$1
