@@ -59,5 +59,7 @@ pub fn same_shape(name: &str, value: &Value) {
         std::fs::write(&file, text).expect("writing a shape");
         return;
     }
-    panic!("{name} is not of its shape; if that is meant, {WRITE}=1 writes the new one: {found} {expected:?}");
+    panic!(
+        "{name} is not of its shape; if that is meant, {WRITE}=1 writes the new one: {found} {expected:?}"
+    );
 }

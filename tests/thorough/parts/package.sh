@@ -34,27 +34,27 @@ echo "ok package: it is built"
 deb=$work/1.0.0-1.deb
 dpkg-deb --contents "$deb" | awk '{print $1, $2, $6}' >"$work/contents"
 holds() { grep -qxF -- "$1" "$work/contents" || { echo "not in the package: $1" >&2; false; }; }
-check "the program" holds "-rwxr-xr-x root/root ./usr/bin/bearerd"
+check "the program" holds "-rwxr-xr-x 0/0 ./usr/bin/bearerd"
 for unit in bearerd.service bearerd.socket bearerd-admin.socket; do
-    check "$unit" holds "-rw-r--r-- root/root ./usr/lib/systemd/system/$unit"
+    check "$unit" holds "-rw-r--r-- 0/0 ./usr/lib/systemd/system/$unit"
 done
-check "its user" holds "-rw-r--r-- root/root ./usr/lib/sysusers.d/bearerd.conf"
-check "its configuration, not for everybody" holds "-rw-r----- root/root ./etc/bearerd/bearerd.toml"
+check "its user" holds "-rw-r--r-- 0/0 ./usr/lib/sysusers.d/bearerd.conf"
+check "its configuration, not for everybody" holds "-rw-r----- 0/0 ./etc/bearerd/bearerd.toml"
 check "which stays as an operator changed it" \
     [ "$(dpkg-deb --info "$deb" conffiles)" = /etc/bearerd/bearerd.toml ]
 for page in "$top"/docs/man/*.[15]; do
     name=$(basename "$page")
-    holds "-rw-r--r-- root/root ./usr/share/man/man${name##*.}/$name.gz" || missing=1
+    holds "-rw-r--r-- 0/0 ./usr/share/man/man${name##*.}/$name.gz" || missing=1
 done
 check "every manual page" [ -z "${missing:-}" ]
 for file in bash-completion/completions/bearerd zsh/vendor-completions/_bearerd \
     fish/vendor_completions.d/bearerd.fish; do
-    check "completions: $file" holds "-rw-r--r-- root/root ./usr/share/$file"
+    check "completions: $file" holds "-rw-r--r-- 0/0 ./usr/share/$file"
 done
 for script in postinst prerm postrm; do
     check "$script is a script" sh -n <(dpkg-deb --info "$deb" "$script")
 done
-check "nothing belongs to anybody but root" [ "$(awk '$2 != "root/root"' "$work/contents")" = "" ]
+check "nothing belongs to anybody but root" [ "$(awk '$2 != "0/0"' "$work/contents")" = "" ]
 [ $failed = 0 ] || exit 1
 
 root=$work/root
