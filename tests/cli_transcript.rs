@@ -366,6 +366,26 @@ fn a_backup_takes_the_place_of_nothing() {
 }
 
 #[test]
+fn check_and_restore_from_the_command_line() {
+    let mut daemon = Daemon::start();
+    let backup = daemon.file("backup.redb").to_str().unwrap().to_owned();
+    daemon.cli(&["backup", &backup]).expect(DONE);
+    json_of(&daemon, "check", &["check"], "");
+    tells(&daemon, &["check"], "left out");
+    ends(&daemon, FAILED, &["restore", &backup, "--yes"], "");
+    assert_eq!(daemon.stop().code(), Some(0));
+    json_of(&daemon, "check-stopped", &["check"], "");
+    tells(&daemon, &["check"], "nothing is wrong");
+    fs::write(daemon.file("foreign"), "no backup").unwrap();
+    ends(&daemon, FAILED, &["restore", daemon.file("foreign").to_str().unwrap(), "--yes"], "");
+    symlink(&backup, daemon.file("link")).unwrap();
+    ends(&daemon, FAILED, &["restore", daemon.file("link").to_str().unwrap(), "--yes"], "");
+    json_of(&daemon, "restore", &["restore", &backup, "--yes"], "");
+    daemon.start_again();
+    tells(&daemon, &["audit", "verify"], "holds");
+}
+
+#[test]
 fn an_import_with_a_broken_line_takes_nothing_in() {
     let daemon = Daemon::start();
     let line = |name: &str| {
