@@ -67,7 +67,7 @@ fn described(page: &str) -> BTreeSet<String> {
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_prefix(".SH ") {
-            section = name.trim_matches(['[', ']']).to_owned();
+            name.trim_matches(['[', ']']).clone_into(&mut section);
         } else if line == ".TP"
             && let Some(name) = lines.next().and_then(|line| line.strip_prefix(".BR "))
         {

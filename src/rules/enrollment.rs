@@ -7,7 +7,7 @@
 //! The order in which a redemption is judged is fixed, and nothing is told to whoever has no good token:
 //!
 //! 1. the token, by [`judge`]: spelling, row, hash, kind, state, the name it is pinned to. Every failure is
-//!    one [`Denied`](super::Denied), after the same reads and one attempt at opening a kept reply;
+//!    one [`Denied`], after the same reads and one attempt at opening a kept reply;
 //! 2. the bounds of the other fields, by [`Joining::new`];
 //! 3. whether the name is free, in the transaction itself, where the token is judged once more.
 

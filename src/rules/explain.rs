@@ -1,6 +1,6 @@
 //! Why a credential counts or does not: every check of verification, with its own outcome, for an operator.
 //!
-//! The verdict is that of [`verify`](super::verify) itself; the checks are asked one by one beside it, also
+//! The verdict is that of [`verify`] itself; the checks are asked one by one beside it, also
 //! those that it did not get to. Uses nothing up, and notes nothing. The public answer stays uniform: this
 //! one is for the admin socket alone.
 

@@ -37,7 +37,7 @@ pub enum ListenFault {
     /// A URL.
     #[error("is a URL; leave out what stands before the address and after the port")]
     Url,
-    /// See [`socket_path_fault`].
+    /// See [`judge_socket_path`].
     #[error(transparent)]
     Path(#[from] SocketPathFault),
 }
