@@ -20,9 +20,9 @@ use crate::{rules::Reason, token::Kind};
 /// The methods that requests are told apart by; every other one is `other`.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The statuses that requests are told apart by; every other one, which the daemon never answers, is 0.
-const STATUSES: [u16; 25] = [
-    200, 201, 202, 204, 303, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 417, 421, 429, 431,
-    500, 501, 503, 507,
+const STATUSES: [u16; 26] = [
+    200, 201, 202, 204, 303, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 417, 421, 422, 429,
+    431, 500, 501, 503, 507,
 ];
 /// Upper bounds of the buckets for the time that a request takes, in microseconds. Verification takes tens
 /// of them, a commit thousands, a password hash tens of thousands.
@@ -318,10 +318,12 @@ mod tests {
         metrics.answered(Some(0), "GET", 200, Duration::from_secs(100));
         metrics.answered(None, "BREW", 418, took);
         metrics.answered(Some(9), "GET", 404, took);
+        metrics.answered(None, "POST", 422, took);
         let ok = r#"{route="/v1/tokens/{id}",method="GET",status="200"} 2"#;
         says(&metrics, &format!("bearerd_http_requests_total{ok}"));
         says(&metrics, r#"bearerd_http_requests_total{route="none",method="other",status="0"} 1"#);
         says(&metrics, r#"bearerd_http_requests_total{route="none",method="GET",status="404"} 1"#);
+        says(&metrics, r#"bearerd_http_requests_total{route="none",method="POST",status="422"} 1"#);
         let bucket = r#"bearerd_http_request_duration_seconds_bucket{le="0.0001",route="/v1/tokens/{id}",method="GET"} 1"#;
         says(&metrics, bucket);
         let all = r#"bearerd_http_request_duration_seconds_count{route="/v1/tokens/{id}",method="GET"} 2"#;

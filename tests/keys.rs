@@ -123,7 +123,8 @@ fn a_store_does_not_open_without_its_own_keyring_and_says_which_key_it_needs() {
     let failed = daemon.does_not_start_again();
     assert!(failed.stderr.contains(&parsed(&mine)[0].1), "{}", failed.stderr);
     std::fs::remove_file(daemon.file("keys")).unwrap();
-    daemon.does_not_start_again();
+    let failed = daemon.does_not_start_again();
+    assert!(failed.stderr.contains(&parsed(&mine)[0].1), "{}", failed.stderr);
     assert!(std::fs::read(daemon.store()).unwrap() == before, "the store was touched");
     // The right id with another key is another's too.
     let imposter = mine.replace(&parsed(&mine)[0].2, &parsed(&new_key())[0].2);
@@ -140,8 +141,10 @@ fn a_made_keyring_that_went_missing_is_not_made_anew() {
     daemon.stop();
     let file = daemon.data().join("keyring");
     let moved = daemon.file("elsewhere");
+    let id = parsed(&std::fs::read_to_string(&file).unwrap())[0].1.clone();
     std::fs::rename(&file, &moved).unwrap();
-    daemon.does_not_start_again();
+    let failed = daemon.does_not_start_again();
+    assert!(failed.stderr.contains(&format!("needs key {id}")), "{}", failed.stderr);
     assert!(!file.exists(), "a new keyring was made for an old store");
     std::fs::rename(&moved, &file).unwrap();
     daemon.start_again();

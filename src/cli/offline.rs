@@ -38,7 +38,13 @@ pub(super) fn located(common: &Common) -> Result<Located, Stop> {
 /// Settings, keys and secrets, read and judged.
 pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
     let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
-    located.load(None, &blinding).map_err(|error| Stop::failed(error.to_string()))
+    located.load(None, &blinding).map_err(|error| {
+        let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
+        Stop::failed(match needs {
+            Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
+            None => error.to_string(),
+        })
+    })
 }
 
 /// Opens the store that nobody runs.

@@ -96,6 +96,14 @@ pub enum ConfigError {
     Services(#[from] ServiceMistakes),
 }
 
+impl ConfigError {
+    /// Whether the keyring is not there, rather than something being wrong with what is there.
+    pub fn is_missing_keyring(&self) -> bool {
+        use KeyringFileFault as F;
+        matches!(self, Self::Keyring(F::Missing(_) | F::ConfiguredMissing(_)))
+    }
+}
+
 impl Sources {
     /// Reads the configuration, and says where things are by it.
     pub fn locate(&self) -> Result<Located, ConfigError> {

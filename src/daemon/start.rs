@@ -41,6 +41,16 @@ pub enum StartError {
     /// The configuration, a secret or the keyring.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is a store, and no keyring to open it with.
+    #[error("{fault}; the store in {} needs key {needs}", dir.display())]
+    KeyringMissing {
+        /// Where the store is.
+        dir: PathBuf,
+        /// What is wrong with the keyring.
+        fault: ConfigError,
+        /// The id of the key that opens the store.
+        needs: String,
+    },
     /// The data directory.
     #[error("the data directory {} {fault}", dir.display())]
     DataDirectory {
@@ -101,7 +111,13 @@ pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError
     } else {
         None
     };
-    let loaded = located.load(first_keyring.as_ref(), &random()?)?;
+    let loaded = located.load(first_keyring.as_ref(), &random()?).map_err(|fault| {
+        let needs = if fault.is_missing_keyring() { Store::needed_key(dir) } else { None };
+        match needs {
+            Some(needs) => StartError::KeyringMissing { dir: dir.to_owned(), fault, needs },
+            None => StartError::Config(fault),
+        }
+    })?;
     tell(&loaded);
     let options = Options { queue_operations_max: loaded.settings.limits.writer_queue, ..Options::default() };
     let store = if first_start {

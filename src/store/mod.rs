@@ -80,7 +80,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    records::{StoreKeys, Time, Txn, meta::HighestTime},
+    records::{StoreKeys, TableId, Time, Txn, meta::HighestTime},
     token::Keyring,
 };
 
@@ -164,6 +164,15 @@ impl Store {
     pub fn open(dir: &Path, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
         let site = Site::existing_in(Place::take(dir, false)?, options)?;
         Self::open_on(site, keyring, options)
+    }
+
+    /// The id of the root key that the store in `dir` needs, for whoever has no keyring to open it with; nothing
+    /// where the store cannot be read either. Nothing is written.
+    pub fn needed_key(dir: &Path) -> Option<String> {
+        let site = Site::existing_in(Place::take(dir, false).ok()?, &Options::default()).ok()?;
+        let engine = site.open_dry(0).ok()?;
+        let envelope = engine.raw(TableId::Meta, OWN_KEY_ROW).ok().flatten()?;
+        own_key_sealed_under(&envelope).map(str::to_owned)
     }
 
     /// Judges what lies on `site`, brings its schema up to date and opens it.
