@@ -55,7 +55,7 @@ impl App {
         new.password = self.hashed(request.password).await?;
         let fresh = random()?;
         self.change(who, move |txn, _, who| {
-            let id = UserId::from_parts(txn.now_ms(), fresh);
+            let id = UserId::from_parts(txn.now_ms(), txn.in_turn(fresh));
             users::create(txn, who, id, new)
         })
         .await

@@ -69,7 +69,7 @@ pub fn create(txn: &mut Txn<'_>, by: &By, random: [u8; 10], new: NewClient) -> R
     if Client::by_slug(txn, new.slug.as_str())?.is_some() {
         return Err(Refusal::Conflict(Conflict::SlugExists));
     }
-    let id = ClientId::from_parts(txn.now_ms(), random);
+    let id = ClientId::from_parts(txn.now_ms(), txn.in_turn(random));
     txn.entry(by, Action::ClientCreate, id, Params::none().with("slug", new.slug.as_str()))?;
     insert(txn, id, new.slug, new.name)
 }

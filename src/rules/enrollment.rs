@@ -343,7 +343,7 @@ pub fn redeem(
     if Host::by_name(txn, &joining.hostname)?.is_some() {
         return Err(Refusal::Conflict(Conflict::HostExists));
     }
-    let id = HostId::from_parts(txn.now_ms(), fresh.host);
+    let id = HostId::from_parts(txn.now_ms(), txn.in_turn(fresh.host));
     let prefix = &terms.settings.tokens.prefix;
     let agent = tokens::blank(txn, prefix, Kind::Agent, Owner::Host(id), None, &fresh.agent);
     let host = host_of(txn, id, joining, &token)?;

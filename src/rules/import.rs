@@ -214,7 +214,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
                 password: None,
                 service: None,
             };
-            let id = UserId::from_parts(txn.now_ms(), random);
+            let id = UserId::from_parts(txn.now_ms(), txn.in_turn(random));
             users::insert(txn, id, new)?;
             Ok((Owner::User(id), true))
         }
@@ -222,7 +222,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
             if let Some(host) = Host::by_name(txn, hostname)? {
                 return Ok((Owner::Host(host.id), false));
             }
-            let id = HostId::from_parts(txn.now_ms(), random);
+            let id = HostId::from_parts(txn.now_ms(), txn.in_turn(random));
             put_host(txn, id, hostname)?;
             Ok((Owner::Host(id), true))
         }
@@ -230,7 +230,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
             if let Some(client) = Client::by_slug(txn, slug.as_str())? {
                 return Ok((Owner::Client(client.id), false));
             }
-            let id = ClientId::from_parts(txn.now_ms(), random);
+            let id = ClientId::from_parts(txn.now_ms(), txn.in_turn(random));
             let name = slug.as_str().to_owned();
             clients::insert(txn, id, slug.clone(), name)?;
             Ok((Owner::Client(id), true))

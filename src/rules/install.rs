@@ -101,7 +101,9 @@ pub fn complete(
     if back.as_ref().is_some_and(|user| user.service.is_some()) {
         return Err(Refusal::Conflict(Conflict::ServiceUser));
     }
-    let id = back.as_ref().map_or_else(|| UserId::from_parts(txn.now_ms(), admin.fresh_user), |user| user.id);
+    let id = back
+        .as_ref()
+        .map_or_else(|| UserId::from_parts(txn.now_ms(), txn.in_turn(admin.fresh_user)), |user| user.id);
     let by = By { actor: Actor::User(id), label: admin.email.clone(), ip };
     txn.entry(&by, Action::SetupComplete, id, Params::none().with("returned", back.is_some()))?;
     let user = match back {

@@ -188,7 +188,7 @@ fn make_client(
     let name = wanted.client_name.clone().unwrap_or_else(|| {
         format!("Preview of {}", project.as_str()).chars().take(limits::NAME_CHARS_MAX).collect()
     });
-    let id = ClientId::from_parts(txn.now_ms(), random);
+    let id = ClientId::from_parts(txn.now_ms(), txn.in_turn(random));
     let params = Params::none().with("slug", slug.as_str()).with("project", project.as_str());
     txn.entry(by, Action::ClientCreate, id, params)?;
     clients::insert(txn, id, slug, name)

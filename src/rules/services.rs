@@ -71,7 +71,7 @@ pub fn bring_up_to_date(txn: &mut Txn<'_>, by: &By, configured: &[Configured]) -
 }
 
 fn make(txn: &mut Txn<'_>, by: &By, service: &Configured, email: String) -> Result<(), Refusal> {
-    let id = UserId::from_parts(txn.now_ms(), service.fresh);
+    let id = UserId::from_parts(txn.now_ms(), txn.in_turn(service.fresh));
     let groups = sorted(&service.groups);
     let params = said(service, &groups).with("made", true);
     txn.entry(by, Action::ServiceUpdate, id, params)?;

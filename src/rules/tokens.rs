@@ -47,7 +47,7 @@ pub fn blank(
     span_seconds: Option<u64>,
     fresh: &Fresh,
 ) -> Minted {
-    let id = TokenId::from_parts(txn.now_ms(), fresh.id);
+    let id = TokenId::from_parts(txn.now_ms(), txn.in_turn(fresh.id));
     let secret = token::text::mint(prefix, kind, id, &fresh.secret);
     let token = Token {
         id,

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -39,18 +39,33 @@ pub(crate) struct Clock {
     source: TimeSource,
     highest: AtomicU64,
     persisted: AtomicU64,
+    turns: Mutex<(u64, u16)>,
 }
 
 impl Clock {
     /// A clock that was never behind `persisted` milliseconds, which the store holds.
     pub(crate) fn new(source: TimeSource, persisted: u64) -> Self {
-        Self { source, highest: AtomicU64::new(persisted), persisted: AtomicU64::new(persisted) }
+        Self {
+            source,
+            highest: AtomicU64::new(persisted),
+            persisted: AtomicU64::new(persisted),
+            turns: Mutex::default(),
+        }
     }
 
     /// The time in milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> u64 {
         let now = self.source.millis();
         self.highest.fetch_max(now, Ordering::AcqRel).max(now)
+    }
+
+    /// How many operations had their turn within the millisecond `now_ms` before this one.
+    pub(crate) fn turn_within(&self, now_ms: u64) -> u16 {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, last) = *turns;
+        let turn = if of == now_ms { last.saturating_add(1) } else { 0 };
+        *turns = (now_ms, turn);
+        turn
     }
 
     /// What the system's clock says, even where that lies behind.

@@ -319,10 +319,11 @@ impl Outcome {
             Wish::TurnClockBack => shared.clock.system_ms(),
         };
         self.highest_ms = self.highest_ms.max(now_ms);
+        let turn = shared.clock.turn_within(now_ms);
         // An operation that panics drops its caller's line, which the caller is told as an internal error.
         shared.waits_for_disk.store(false, Ordering::Release);
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let mut txn = Txn::new(&*batch, now_ms);
+            let mut txn = Txn::new(&*batch, now_ms).at_turn(turn);
             let verdict = run(Turn::Yours(&mut txn))?;
             Some(if verdict.accepted {
                 (verdict.deliver, txn.finish().map(Some))
