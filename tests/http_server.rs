@@ -534,6 +534,19 @@ async fn beyond_the_limit_who_is_served_stays_and_the_operator_gets_in() {
 }
 
 #[tokio::test]
+async fn who_has_just_connected_to_the_admin_socket_is_not_sent_away_for_the_next() {
+    let server = start(LIMITS).await;
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(server.connect_admin().await);
+    }
+    for mut client in crowd {
+        body_is(&client.get("/admin").await, "/admin");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
 async fn beyond_the_limit_who_is_idle_the_longest_makes_room() {
     let server = start(Limits { connections_max: 2, ..LIMITS }).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);

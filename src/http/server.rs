@@ -275,26 +275,40 @@ impl<H> Context<H> {
         F: Future<Output = Reply> + Send + 'static,
     {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let mut crowd = self.crowd(from.door);
-        let mut room = match kept {
-            Some(room) => Some(room),
-            None => crowd.squeeze_in().await,
+        let place = match kept {
+            Some(room) => Some(self.crowd(from.door).seat(room)),
+            None => self.place(from.door).await,
         };
-        // Beyond what is kept for it the admin socket takes places like everybody else.
-        if room.is_none() && from.door == Door::Admin {
-            crowd = &self.public;
-            room = crowd.squeeze_in().await;
-        }
-        let Some(room) = room else {
+        let Some(place) = place else {
             self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let open = Open::count(crowd.seat(room), Arc::clone(&self.counts));
+        let open = Open::count(place, Arc::clone(&self.counts));
         let context = Arc::clone(self);
         tokio::spawn(async move {
             connection::attend(socket, from, context, &open.place.member).await;
             drop(open);
         });
+    }
+
+    /// A place for one that came through this door. Beyond what is kept for it the admin socket takes
+    /// places like everybody else, and nobody is asked to leave while there is a free one.
+    async fn place(&self, door: Door) -> Option<Place> {
+        let crowds: &[&Arc<Crowd>] = match door {
+            Door::Public => &[&self.public],
+            Door::Admin => &[&self.admin, &self.public],
+        };
+        for crowd in crowds {
+            if let Some(room) = crowd.free() {
+                return Some(crowd.seat(room));
+            }
+        }
+        for crowd in crowds {
+            if let Some(room) = crowd.squeeze_in().await {
+                return Some(crowd.seat(room));
+            }
+        }
+        None
     }
 
     /// Waits until no connection is left. Each ends itself when the drain does.

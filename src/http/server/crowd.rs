@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
+
+use super::GRACE;
 
 /// How long a newcomer waits for the place of one who was asked to leave.
 const TURN: Duration = Duration::from_millis(100);
@@ -35,6 +37,9 @@ pub(super) struct Member {
     clock: Arc<AtomicU64>,
     /// When it became idle; 0 while it is not.
     idle_since: AtomicU64,
+    seated: Instant,
+    /// Whether a request has come.
+    has_asked: AtomicBool,
     asked_to_leave: Notify,
     leaving: AtomicBool,
 }
@@ -69,6 +74,15 @@ impl Member {
     /// A request has come.
     pub(super) fn works(&self) {
         self.idle_since.store(0, Ordering::Relaxed);
+        self.has_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// How long its first request may still be on its way, so that it must not be asked to leave.
+    fn grace_left(&self) -> Option<Duration> {
+        if self.has_asked.load(Ordering::Relaxed) {
+            return None;
+        }
+        GRACE.checked_sub(self.seated.elapsed()).filter(|left| !left.is_zero())
     }
 
     /// Resolves if somebody else needs its place.
@@ -116,16 +130,28 @@ impl Crowd {
         self.places_max
     }
 
+    /// Room that nobody has to leave for, if there is any.
+    pub(super) fn free(&self) -> Option<Room> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(Room::from)
+    }
+
     /// Room for one that has come: free, or left by one that was idle. None if all are being served.
     pub(super) async fn squeeze_in(&self) -> Option<Room> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Some(permit.into());
+        if let Some(room) = self.free() {
+            return Some(room);
         }
         if !self.ask_idle_to_leave() {
-            return None;
+            // Those who have just come themselves will have asked, or be idle, in a moment.
+            if let Some(room) = self.left_within(self.shortest_grace()?).await {
+                return Some(room);
+            }
+            self.ask_idle_to_leave();
         }
-        let place = timeout(TURN, Arc::clone(&self.places).acquire_owned()).await;
-        place.ok()?.ok().map(Room::from)
+        self.left_within(TURN).await
+    }
+
+    async fn left_within(&self, span: Duration) -> Option<Room> {
+        timeout(span, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok().map(Room::from)
     }
 
     /// Room for one that may come, waited for as long as it takes.
@@ -142,6 +168,8 @@ impl Crowd {
         let member = Arc::new(Member {
             clock: Arc::clone(&self.clock),
             idle_since: AtomicU64::new(0),
+            seated: Instant::now(),
+            has_asked: AtomicBool::new(false),
             asked_to_leave: Notify::new(),
             leaving: AtomicBool::new(false),
         });
@@ -154,13 +182,18 @@ impl Crowd {
         let _ = self.places.acquire_many(self.places_max).await;
     }
 
+    /// How long until the first of those who have just come counts as idle. None if there are none.
+    fn shortest_grace(&self) -> Option<Duration> {
+        self.members().values().filter_map(|member| member.grace_left()).min()
+    }
+
     /// Asks those to leave that have been idle the longest. False if nobody is idle.
     fn ask_idle_to_leave(&self) -> bool {
         let members = self.members();
         let mut idle: Vec<(u64, &Member)> = members
             .values()
             .map(|member| (member.idle_since.load(Ordering::Relaxed), &**member))
-            .filter(|(since, _)| *since != 0)
+            .filter(|(since, member)| *since != 0 && member.grace_left().is_none())
             .collect();
         let leaving = (members.len() / LEAVING_SHARE).max(1).min(idle.len());
         let Some(last) = leaving.checked_sub(1) else { return false };
@@ -187,9 +220,11 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn free(crowd: &Arc<Crowd>) -> Place {
-        let permit = Arc::clone(&crowd.places).try_acquire_owned().unwrap();
-        crowd.seat(permit.into())
+    /// One that has had a request.
+    fn seated(crowd: &Arc<Crowd>) -> Place {
+        let place = crowd.seat(crowd.free().unwrap());
+        place.member.works();
+        place
     }
 
     /// Whether somebody was asked to leave; asking takes the request back.
@@ -204,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn the_one_that_was_idle_the_longest_leaves_and_whoever_is_served_stays() {
         let crowd = Arc::new(Crowd::of(3));
-        let [first, second, third] = [(); 3].map(|()| free(&crowd));
+        let [first, second, third] = [(); 3].map(|()| seated(&crowd));
         assert!(crowd.squeeze_in().await.is_none(), "all are being served");
         second.member.idles();
         third.member.idles();
@@ -218,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_takes_the_place_of_one_that_leaves() {
         let crowd = Arc::new(Crowd::of(1));
-        let only = free(&crowd);
+        let only = seated(&crowd);
         only.member.idles();
         let leaving = tokio::spawn(async move {
             only.member.asked_to_leave().await;
@@ -228,9 +263,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_has_just_come_stays_until_its_first_request_had_time_to_come() {
+        let crowd = Arc::new(Crowd::of(1));
+        let fresh = crowd.seat(crowd.free().unwrap());
+        fresh.member.idles();
+        assert!(!crowd.ask_idle_to_leave());
+        assert!(crowd.shortest_grace().is_some_and(|left| left <= GRACE));
+        let waiting = tokio::spawn({
+            let crowd = Arc::clone(&crowd);
+            async move { crowd.squeeze_in().await.is_some() }
+        });
+        fresh.member.asked_to_leave().await;
+        assert!(fresh.member.seated.elapsed() >= GRACE, "asked to leave before its time");
+        drop(fresh);
+        assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test]
     async fn of_many_that_are_idle_a_share_leaves_at_once() {
         let crowd = Arc::new(Crowd::of(2 * LEAVING_SHARE));
-        let places: Vec<Place> = (0..2 * LEAVING_SHARE).map(|_| free(&crowd)).collect();
+        let places: Vec<Place> = (0..2 * LEAVING_SHARE).map(|_| seated(&crowd)).collect();
         for place in places.iter().rev() {
             place.member.idles();
         }
