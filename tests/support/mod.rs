@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod http;
 pub mod openapi;
 pub mod people;
+pub mod race;
 pub mod shapes;
 pub mod text;
 
