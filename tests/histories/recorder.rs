@@ -13,7 +13,7 @@ use super::support::{Answer, Caller, Connection, Daemon, PATIENCE, Setup, Value,
 const CLIENTS: usize = 16;
 /// Tokens that a history begins with.
 const FIRST_TOKENS: usize = 16;
-/// Clients work on the newest tokens, so that they meet.
+/// Clients work on the newest tokens, and the more the newer they are, so that they meet.
 const TOKENS_IN_REACH: u64 = 12;
 /// Tokens of one batch.
 const BATCH: usize = 4;
@@ -196,8 +196,8 @@ impl Client<'_> {
 
     fn act(&mut self) {
         match self.luck.below(100) {
-            0..5 => self.mint(),
-            5..25 => self.introspect(),
+            0..3 => self.mint(),
+            3..25 => self.introspect(),
             25..40 => self.present(),
             40..45 => self.batch(),
             45..65 => self.read(),
@@ -211,7 +211,8 @@ impl Client<'_> {
     /// One of the newest tokens: its place, id and text.
     fn pick(&mut self) -> Option<(usize, String, String)> {
         let tokens = self.shared.tokens.lock().unwrap();
-        let back = self.luck.below(TOKENS_IN_REACH.min(tokens.len() as u64).max(1));
+        let reach = 1 + self.luck.below(TOKENS_IN_REACH.min(tokens.len() as u64).max(1));
+        let back = self.luck.below(reach);
         let at = tokens.len().checked_sub(1 + usize::try_from(back).unwrap())?;
         Some((at, tokens[at].id.clone(), tokens[at].secret.clone()))
     }
