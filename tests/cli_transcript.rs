@@ -355,14 +355,29 @@ fn a_backup_takes_the_place_of_nothing() {
     ends(&daemon, FAILED, &["backup", &at("no-folder/file")], "");
     ends(&daemon, USAGE, &["backup"], "");
     if fs::metadata("/dev/full").is_ok() {
-        // A disk that is full stands in for itself: `FILE.part` leads to one.
-        symlink("/dev/full", at("full.part")).unwrap();
+        // A disk that is full stands in for itself: what is written first leads to one.
+        symlink("/dev/full", at("full.bearerd-part")).unwrap();
         ends(&daemon, FAILED, &["backup", &at("full")], "");
         assert!(!daemon.file("full").exists());
     }
     let parts = fs::read_dir(daemon.directory()).unwrap().map(|entry| entry.unwrap().file_name());
-    let left: Vec<_> = parts.filter(|name| name.to_string_lossy().ends_with(".part")).collect();
-    assert_eq!(left, ["full.part"], "nothing half done is left, and what was there is not removed");
+    let left: Vec<_> = parts.filter(|name| name.to_string_lossy().ends_with("-part")).collect();
+    assert_eq!(left, ["full.bearerd-part"], "nothing half done is left, and what was there is not removed");
+}
+
+#[test]
+fn what_a_killed_backup_left_is_no_obstacle_and_what_another_one_writes_is_left_alone() {
+    let daemon = Daemon::start();
+    let (file, part) = (daemon.file("backup"), daemon.file("backup.bearerd-part"));
+    fs::write(&part, "the first half").unwrap();
+    let other = fs::File::open(&part).unwrap();
+    other.lock_shared().unwrap();
+    let told = ends(&daemon, CONFLICT, &["backup", file.to_str().unwrap()], "");
+    assert!(told.contains("another backup"), "{told}");
+    assert_eq!(fs::read(&part).unwrap(), b"the first half");
+    drop(other);
+    ends(&daemon, DONE, &["backup", file.to_str().unwrap()], "");
+    assert!(file.exists() && !part.exists());
 }
 
 #[test]

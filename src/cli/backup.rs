@@ -1,10 +1,10 @@
 //! `bearerd backup`: the daemon's snapshot into a file of the caller's.
 //!
 //! The command writes the file, not the daemon: under a name of its own until it is whole and on the disk, then
-//! renamed. What is in the way is left alone.
+//! renamed. What is in the way is left alone, but for what a backup to the same name left that was killed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -17,6 +17,8 @@ use super::{Common, Exit, Stop, offline, output};
 use crate::store::{Options, Stopped};
 
 const FILE_MODE: u32 = 0o600;
+/// Ends the name of a backup that is not whole yet: nobody else calls a file that.
+const UNFINISHED: &str = ".bearerd-part";
 /// Bytes between two signs of life on a terminal.
 const SIGN_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -28,7 +30,7 @@ pub(super) fn run(common: &Common, file: &Path) -> Result<(), Stop> {
     }
     let client = common.client()?;
     let mut name = file.as_os_str().to_owned();
-    name.push(".part");
+    name.push(UNFINISHED);
     let mut part = Part::make(PathBuf::from(name))?;
     let streamed = client.stream("/v1/admin/backup", &mut |piece| part.write(piece))?;
     let headers = streamed.map_err(|problem| Stop::failed(problem.detail()))?;
@@ -66,8 +68,17 @@ struct Part {
 
 impl Part {
     fn make(path: PathBuf) -> Result<Self, Stop> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path);
-        let file = made.map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
+        let failed = |error: io::Error| Stop::failed(format!("{}: {error}", path.display()));
+        let open = || OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                clear(&path, error)?;
+                open().map_err(failed)?
+            }
+            made => made.map_err(failed)?,
+        };
+        // Says that it is being written. File systems without locks keep what a killed backup leaves.
+        let _ = file.try_lock_shared();
         Ok(Self { path, file, bytes: 0, finished: false })
     }
 
@@ -97,6 +108,23 @@ impl Part {
         File::open(offline::folder(to)).and_then(|folder| folder.sync_all()).map_err(failed)?;
         self.finished = true;
         Ok(())
+    }
+}
+
+/// Removes what a backup left that was killed; what another one is writing, or what is no such file, stays.
+fn clear(path: &Path, exists: io::Error) -> Result<(), Stop> {
+    let failed = |error: io::Error| Stop::failed(format!("{}: {error}", path.display()));
+    if !path.symlink_metadata().map_err(failed)?.is_file() {
+        return Err(failed(exists));
+    }
+    let left = File::open(path).map_err(failed)?;
+    match left.try_lock() {
+        Ok(()) => fs::remove_file(path).map_err(failed),
+        Err(TryLockError::WouldBlock) => Err(Stop {
+            exit: Exit::Conflict,
+            says: format!("another backup is being written to {}", path.display()),
+        }),
+        Err(TryLockError::Error(_)) => Err(failed(exists)),
     }
 }
 
