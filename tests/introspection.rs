@@ -164,8 +164,13 @@ fn a_service_may_speak_as_oauth_clients_do() {
         answer.is_never_stored();
         assert_eq!(in_form(name, shown).expect(401)["error"], "invalid_client", "{name}");
     }
-    // Basic is for OAuth's endpoints; elsewhere it is no credential.
+    // Basic is for OAuth's endpoints and the batch beside them; elsewhere it is no credential.
     let value = format!("Basic {}", Base64::encode_string(format!("gateway:{secret}").as_bytes()));
+    let gateway = daemon.nobody().with("authorization", &value);
+    let batch = gateway.post("/v1/introspect/batch", json!({"tokens": [token]})).expect(200);
+    assert_eq!(batch["results"][0]["active"], true);
+    let wrong = daemon.nobody().with("authorization", "Basic Z2F0ZXdheTp3cm9uZw==");
+    wrong.post("/v1/introspect/batch", json!({"tokens": [token]})).expect(401);
     daemon.nobody().with("authorization", &value).get("/v1/me").expect(401);
 }
 

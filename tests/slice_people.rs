@@ -46,7 +46,7 @@ fn refused_logins_are_one_entry_for_each_reason_and_tell_no_address_or_password(
     assert_eq!((count(&entries, "wrong_password"), count(&entries, "unknown_email")), (3, 3));
     assert!(entries.len() <= 4, "{entries:?}");
     assert!(entries.iter().all(|entry| !entry.to_string().contains("canary")), "{entries:?}");
-    assert!(entries.iter().all(|entry| entry["ip"] == "127.0.0.1" && entry["actor"] == "anonymous"));
+    assert!(entries.iter().all(|entry| entry["ip"] == "127.0.0.1" && entry["actor"] == "system"));
 }
 
 #[test]

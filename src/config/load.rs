@@ -10,6 +10,7 @@ use super::services::{self, ServiceMistakes, Services};
 use super::warning::{self, Warning};
 use super::{ConfigFaults, toml};
 use crate::settings::{Listen, Settings};
+use crate::store::STORE_FILE;
 use crate::token::{Keyring, ServiceSecrets};
 
 /// Where a daemon was told to look, at its start and at each reload.
@@ -161,7 +162,7 @@ impl Sources {
 impl Located {
     /// The store.
     pub fn store(&self) -> PathBuf {
-        self.data.join(locate::STORE_FILE)
+        self.data.join(STORE_FILE)
     }
 
     /// Where the keyring is.

@@ -15,8 +15,6 @@ pub const SYSTEM_CONFIG: &str = "/etc/bearerd/bearerd.toml";
 pub const SYSTEM_ADMIN_SOCKET: &str = "/run/bearerd/admin.sock";
 /// The data directory where nothing names another.
 pub const LOCAL_DATA: &str = "./bearerd-data";
-/// The store's name in the data directory.
-pub const STORE_FILE: &str = "bearerd.redb";
 /// The keyring's name in the data directory.
 pub const KEYRING_FILE: &str = "keyring";
 /// The admin socket's name in its directory.

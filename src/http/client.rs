@@ -31,6 +31,16 @@ pub enum InHead {
     Nobody(Option<IpAddr>),
 }
 
+impl InHead {
+    /// The caller, where only the head can say who it is.
+    pub fn into_caller(self) -> Caller {
+        match self {
+            Self::Local(caller) | Self::Somebody(caller) => caller,
+            Self::Nobody(ip) => Caller::nobody(ip),
+        }
+    }
+}
+
 /// Who the head says is calling a route for OAuth clients. A credential that is sent and wrong is refused even
 /// where none is needed: whoever sends one means to be somebody.
 pub async fn of_head(app: &App, head: &Parts, facts: &Facts) -> Result<InHead, Problem> {

@@ -152,10 +152,10 @@ impl Surface {
     /// The caller, found to have the route's right. A route that is open looks at no credential: what it
     /// needs it reads itself.
     async fn authorized(&self, route: &Route, head: &Parts, facts: &Facts) -> Result<Authorized, Problem> {
-        let caller = if route.right == Right::Open {
-            caller::of_open(&self.app, head, facts)
-        } else {
-            caller::of(&self.app, head, facts).await?
+        let caller = match (route.right, route.reads) {
+            (Right::Open, _) => caller::of_open(&self.app, head, facts),
+            (_, Reads::Batch(_)) => client::of_head(&self.app, head, facts).await?.into_caller(),
+            _ => caller::of(&self.app, head, facts).await?,
         };
         Ok(self.app.authorize(route.right, caller)?)
     }

@@ -269,7 +269,7 @@ fn security(route: &Route) -> Value {
         (Right::Open, Reads::ClientForm) => json!([{}, { "client": [] }]),
         (Right::Open, _) if route.verb == Verb::Any => json!([{ "bearer": [] }, { "portal": [] }]),
         (Right::Open, _) => json!([]),
-        (_, Reads::ClientForm) => json!([{ "bearer": [] }, { "client": [] }]),
+        (_, Reads::ClientForm | Reads::Batch(_)) => json!([{ "bearer": [] }, { "client": [] }]),
         _ => json!([{ "bearer": [] }]),
     }
 }

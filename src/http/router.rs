@@ -62,7 +62,7 @@ pub enum Reads {
     Nothing,
     /// A JSON object of this shape.
     Json(&'static Shape),
-    /// A JSON object of this shape, within the larger limit of batches.
+    /// A JSON object of this shape, within the larger limit of batches; from OAuth clients by HTTP Basic too.
     Batch(&'static Shape),
     /// A JSON object of the caller's own making.
     Object,

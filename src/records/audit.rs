@@ -24,8 +24,6 @@ use crate::token::{ClientId, HostId, Key, UserId};
 pub enum Actor {
     /// The daemon itself.
     System,
-    /// Somebody who presented no good credential.
-    Anonymous,
     /// Whoever the file system let open the admin socket: a user id of the machine.
     Local(u32),
     /// A person or a service.
@@ -40,7 +38,6 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System => f.write_str("system"),
-            Self::Anonymous => f.write_str("anonymous"),
             Self::Local(uid) => write!(f, "local:{uid}"),
             Self::User(id) => id.fmt(f),
             Self::Host(id) => id.fmt(f),
@@ -66,9 +63,9 @@ impl By {
         Self { actor: Actor::System, label: String::new(), ip: None }
     }
 
-    /// Somebody unknown at that address.
-    pub const fn anonymous(ip: Option<IpAddr>) -> Self {
-        Self { actor: Actor::Anonymous, label: String::new(), ip }
+    /// The daemon itself, for what somebody unknown at that address brought about.
+    pub const fn unknown(ip: Option<IpAddr>) -> Self {
+        Self { actor: Actor::System, label: String::new(), ip }
     }
 
     /// A user of this machine at the admin socket, or at the file while the daemon is stopped.

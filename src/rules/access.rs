@@ -265,7 +265,7 @@ impl Caller {
     /// How the audit log names it.
     pub fn by(&self) -> By {
         let (actor, label) = match &self.who {
-            Who::Nobody => (Actor::Anonymous, String::new()),
+            Who::Nobody => return By::unknown(self.ip),
             Who::Local(uid) => (Actor::Local(*uid), String::new()),
             Who::Known(identity) => {
                 let actor = match &identity.subject {

@@ -151,25 +151,9 @@ pub fn tags(field: &'static str, tags: &[String]) -> Result<Vec<String>, Refusal
     tags.iter().map(|tag| line(field, tag, 1, TAG_CHARS_MAX).map_err(|_| bounds())).collect()
 }
 
-/// A host's name: 1 to [`HOSTNAME_CHARS_MAX`] of `A-Z a-z 0-9 . _ -` after trimming, a letter or digit at
-/// both ends. Nothing else, so that no two names look alike and none means anything to a shell or a path.
+/// A host's name, as the host itself has it: 1 to [`HOSTNAME_CHARS_MAX`] characters.
 pub fn hostname(field: &'static str, text: &str) -> Result<String, Refusal> {
-    let trimmed = text.trim();
-    let inner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let outer = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
-    let well_formed = trimmed.bytes().all(inner)
-        && outer(trimmed.bytes().next())
-        && outer(trimmed.bytes().next_back())
-        && trimmed.len() <= HOSTNAME_CHARS_MAX;
-    if !well_formed {
-        return Err(Refusal::invalid(
-            field,
-            format!(
-                "must be 1 to {HOSTNAME_CHARS_MAX} characters of A-Z a-z 0-9 . _ - with a letter or digit at both ends"
-            ),
-        ));
-    }
-    Ok(trimmed.to_owned())
+    line(field, text, 1, HOSTNAME_CHARS_MAX)
 }
 
 /// How long a rotated token lives on: at most [`OVERLAP_SECONDS_MAX`].
@@ -244,26 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_is_1_to_253_plain_characters_after_trimming() {
-        for good in ["a", " web-1 ", "web_1.example.org", "WEB", "10.0.0.1", "a--b", &"a".repeat(253)] {
+    fn a_host_name_is_1_to_253_characters_after_trimming() {
+        let long = "é".repeat(253);
+        for good in
+            ["a", " web-1 ", "web_1.example.org", "WEB", "10.0.0.1", "köln 1", &long, &format!(" {long} ")]
+        {
             check(hostname("hostname", good), true);
         }
-        for bad in [
-            "",
-            "  ",
-            "a b",
-            "a\nb",
-            "a\0",
-            "-rf",
-            "web.",
-            ".web",
-            "a/b",
-            "a:b",
-            "ｗｅｂ",
-            "wеb",
-            "a\u{200b}b",
-            &"a".repeat(254),
-        ] {
+        for bad in ["", "  ", "a\nb", "a\0", "a\u{7f}b", "a\u{9b}b", &format!("{long}a")] {
             check(hostname("hostname", bad), false);
         }
     }

@@ -51,7 +51,7 @@ pub fn write(txn: &mut Txn<'_>, refusals: &[(Refused, Counted)]) -> Result<(), R
             params = params.with("first_ip", first.to_string());
         }
         let resource = refused.token.map(|token| token.to_string()).unwrap_or_default();
-        txn.entry(&By::anonymous(refused.ip), refused.action, resource, params)?;
+        txn.entry(&By::unknown(refused.ip), refused.action, resource, params)?;
     }
     Ok(())
 }

@@ -39,8 +39,8 @@ pub fn by_presenting(txn: &mut Txn<'_>, presented: &Presented, by: By) -> Result
         return Ok(false);
     }
     let by = match by.actor {
-        Actor::Anonymous => holder(txn, &token, by)?,
-        Actor::System | Actor::Local(_) | Actor::User(_) | Actor::Host(_) | Actor::Client(_) => by,
+        Actor::System => holder(txn, &token, by)?,
+        Actor::Local(_) | Actor::User(_) | Actor::Host(_) | Actor::Client(_) => by,
     };
     let params = Params::none().with("kind", token.kind.name()).with("presented", true);
     txn.entry(&by, Action::TokenRevoke, token.id, params)?;

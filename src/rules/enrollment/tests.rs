@@ -115,7 +115,7 @@ fn fields_are_judged_for_holders_of_good_tokens_alone_and_spend_nothing() {
     let cases = [
         ("hostname", Statement { hostname: long(254), ..base() }),
         ("hostname", Statement { hostname: String::new(), ..base() }),
-        ("hostname", Statement { hostname: "a b".to_owned(), ..base() }),
+        ("hostname", Statement { hostname: "a\nb".to_owned(), ..base() }),
         ("os", Statement { os: String::new(), ..base() }),
         ("os", Statement { os: long(65), ..base() }),
         ("os", Statement { os: "a\nb".to_owned(), ..base() }),
@@ -136,7 +136,7 @@ fn fields_are_judged_for_holders_of_good_tokens_alone_and_spend_nothing() {
             other => panic!("{attempt}: {other:?}"),
         }
     }
-    house.refuses("x", Some("short"), "a b", Reason::Malformed);
+    house.refuses("x", Some("short"), "a\nb", Reason::Malformed);
     let said = Statement {
         hostname: long(253),
         os: long(64),

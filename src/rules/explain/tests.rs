@@ -150,7 +150,7 @@ fn presenting_a_token_ends_it_once_and_its_entry_names_its_holder() {
         let presented = Presented::bearer(world.text.expose(), &world.keyring, &world.services).unwrap();
         let now = Time::from_unix(NOW);
         assert!(revocation::would_change(&world.shelf, &presented, now).unwrap());
-        let by = || By::anonymous(None);
+        let by = || By::unknown(None);
         let mut revoke = || {
             world
                 .shelf
