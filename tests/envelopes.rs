@@ -1,6 +1,6 @@
 //! What is sealed, for another implementation to open, and what another implementation sealed.
 //!
-//! Both tests belong to `tests/thorough/envelopes.py`, which runs them with the files they work on. The
+//! Both tests belong to `tests/thorough/parts/envelopes.py`, which runs them with the files they work on. The
 //! rows are those that enrolments really leave in a store.
 #![allow(
     clippy::unwrap_used,
@@ -115,7 +115,7 @@ fn enrolment(store: &Store, keyring: &Keyring, dice: &mut Dice, number: usize) -
 }
 
 #[test]
-#[ignore = "tests/thorough/envelopes.py runs it, with the file to write in BEARERD_ENVELOPES"]
+#[ignore = "tests/thorough/parts/envelopes.py runs it, with the file to write in BEARERD_ENVELOPES"]
 fn write_rows() {
     let count: usize = env::var("BEARERD_ROUNDS").map_or(10_000, |count| count.parse().unwrap());
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -131,7 +131,7 @@ fn write_rows() {
 }
 
 #[test]
-#[ignore = "tests/thorough/envelopes.py runs it, with the file to read in BEARERD_ENVELOPES"]
+#[ignore = "tests/thorough/parts/envelopes.py runs it, with the file to read in BEARERD_ENVELOPES"]
 fn open_theirs() {
     let text = fs::read_to_string(env::var("BEARERD_ENVELOPES").unwrap()).unwrap();
     let mut opened = 0;

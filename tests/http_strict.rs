@@ -532,6 +532,16 @@ fn every_raw_request_gets_the_answer_that_it_must_and_no_second_reading() {
     assert_eq!(daemon.nobody().get("/healthz").status, 200);
 }
 
+/// For `tests/thorough/parts/differences.py`, which holds the same requests against other readers: writes them to
+/// the file that `BEARERD_REQUESTS` names, one JSON string a line.
+#[test]
+#[ignore = "writes the requests for readers other than the daemon"]
+fn the_requests_are_written_for_other_readers() {
+    let file = std::env::var_os("BEARERD_REQUESTS").expect("BEARERD_REQUESTS");
+    let lines: String = corpus().into_iter().map(|(request, _)| json!(request).to_string() + "\n").collect();
+    std::fs::write(file, lines).unwrap();
+}
+
 /// Numbers from a fixed seed (xorshift), so that a failure can be had again.
 struct Dice(u64);
 
@@ -573,7 +583,7 @@ fn mutated(dice: &mut Dice, corpus: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// `BEARERD_TEST_MUTATIONS` requests, 2,000 without; the thorough run asks for 50,000.
+/// `BEARERD_TEST_MUTATIONS` requests, 2,000 without. `tests/thorough/parts/differences.py` sends many more.
 #[test]
 fn no_mutated_request_is_a_5xx_or_hangs() {
     let mutations =

@@ -1,7 +1,7 @@
 // The portal with everything real: bearerd, nginx with the snippet of docs/portal.md, Chromium.
 //
-// Called by portal.sh with the path of the daemon's binary and a folder for screenshots. Fails by the first
-// expectation that does not hold.
+// Called by parts/portal.sh with the path of the daemon's binary and a folder for screenshots. Prints a line for
+// each story; the first expectation that does not hold ends it.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -420,13 +420,16 @@ const stories = {
 };
 
 let failed = false;
+let telling = "";
 try {
   for (const [name, story] of Object.entries(stories)) {
+    telling = name;
     await story();
-    console.log(`ok  ${name}`);
+    console.log(`ok portal in a browser: ${name}`);
   }
 } catch (error) {
   failed = true;
+  console.log(`FAIL portal in a browser: ${telling}`);
   console.error(error);
   console.error(daemon.said.split("\n").slice(-15).join("\n"));
 } finally {

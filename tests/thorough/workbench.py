@@ -3,6 +3,7 @@ thing that was looked at. Standard library only."""
 
 import http.client
 import http.server
+import importlib.metadata
 import json
 import os
 import re
@@ -14,9 +15,11 @@ import sys
 import tempfile
 import threading
 import time
+import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PATIENCE = 20.0
 
 
@@ -30,6 +33,49 @@ def fail(what, why):
 
 def skip(what, why):
     print(f"skip {what}: {why}", flush=True)
+
+
+def need(*packages):
+    """Goes on in an environment of Python with these packages of PyPI (`NAME==VERSION`), made where there is none yet.
+    To be called before anything else was done: what was done until then is done again."""
+    home = TARGET / "thorough-python"
+    python = home / "bin" / "python"
+    if Path(sys.prefix).resolve() != home.resolve():
+        if not python.exists():
+            venv.create(home, with_pip=True)
+        sys.stdout.flush()
+        os.execv(python, [str(python), *sys.argv])
+
+    def there(package):
+        name, _, version = package.partition("==")
+        try:
+            return version in ("", importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            return False
+
+    missing = [package for package in packages if not there(package)]
+    if missing:
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *missing]
+        if subprocess.run(install, stdout=subprocess.DEVNULL).returncode:
+            skip(Path(sys.argv[0]).stem, "could not be installed: " + ", ".join(missing))
+            sys.exit()
+
+
+def need_program(name, package):
+    """Where a program is, installed from Debian's package of that name if it is not there; None if it cannot be."""
+    if not program(name) and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package]
+        if subprocess.run(install, **quiet).returncode:
+            subprocess.run(["apt-get", "update", "--quiet"], **quiet)
+            subprocess.run(install, **quiet)
+    return program(name)
+
+
+def resident_mib(pid):
+    """The memory of a process that is in use, in MiB."""
+    with open(f"/proc/{pid}/status") as status:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) / 1024
 
 
 def check(what, got, wanted):
@@ -98,7 +144,7 @@ scopes = ["reports:read"]
 kinds = ["portal"]
 """
 
-    def __init__(self, config=""):
+    def __init__(self, config="", variables=None):
         self.folder = Path(tempfile.mkdtemp(prefix="bearerd-thorough-"))
         self.port = free_port()
         self.secret = secrets.token_urlsafe(32)
@@ -110,7 +156,8 @@ kinds = ["portal"]
         self.stdout = open(self.folder / "stdout", "w+b")
         self.stderr = open(self.folder / "stderr", "w+b")
         command = [os.environ["BEARERD_BIN"], "serve", "--config", str(config_file), "--data", str(self.folder / "data")]
-        self.process = subprocess.Popen(command, stdout=self.stdout, stderr=self.stderr)
+        self.process = subprocess.Popen(command, stdout=self.stdout, stderr=self.stderr,
+                                        env={**os.environ, **(variables or {})})
         try:
             wait_for("the daemon", lambda: b"listening on" in (self.folder / "stdout").read_bytes())
             token = re.search(rb"bdr_ist_\w+", (self.folder / "stdout").read_bytes()).group().decode()
@@ -145,9 +192,19 @@ kinds = ["portal"]
         return headers["set-cookie"].split(";")[0]
 
     def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end_and_keep_log(self):
+        """Ends it, and moves what it logged to a file that the caller has to remove."""
         self.process.terminate()
         self.process.wait(PATIENCE)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        handle, log = tempfile.mkstemp(prefix="bearerd-log-")
+        os.close(handle)
+        shutil.move(self.folder / "stderr", log)
+        return log
 
     def __enter__(self):
         return self

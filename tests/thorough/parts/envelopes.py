@@ -1,27 +1,22 @@
-#!/usr/bin/env python3
-"""Opens what bearerd seals with another implementation of everything: PyNaCl's XChaCha20-Poly1305 (libsodium),
-and HKDF of the package `cryptography`; and lets bearerd open what they seal.
+"""Opens what bearerd seals with another implementation of everything: PyNaCl's XChaCha20-Poly1305 (libsodium), and
+HKDF of the package `cryptography`; and lets bearerd open what they seal.
 
-Written from docs/enrolment.md alone. Run it from anywhere: python3 tests/thorough/envelopes.py
-BEARERD_ROUNDS says how many enrolments (10000).
+Written from docs/enrolment.md alone.
 """
 
-import base64, hashlib, json, os, random, subprocess, sys, venv
+import base64
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-HOME = TARGET / "thorough-venv"
-ROUNDS = int(os.environ.get("BEARERD_ROUNDS", "10000"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from workbench import ROOT, TARGET, check, need, ok
 
-if Path(sys.prefix).resolve() != HOME.resolve():
-    if os.environ.get("BEARERD_VENV"):
-        raise SystemExit(f"the interpreter of {HOME} does not know where it is")
-    os.environ["BEARERD_VENV"] = "1"
-    if not (HOME / "bin" / "python").exists():
-        venv.create(HOME, with_pip=True)
-        subprocess.run([HOME / "bin" / "pip", "install", "-q", "pynacl", "cryptography"], check=True)
-    os.execv(HOME / "bin" / "python", [str(HOME / "bin" / "python"), __file__])
+need("pynacl", "cryptography")
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -30,6 +25,9 @@ from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_encrypt as encrypt,
 )
 from nacl.exceptions import CryptoError
+
+
+ROUNDS = int(os.environ.get("BEARERD_ROUNDS", "500" if os.environ.get("THOROUGH_QUICK") else "10000"))
 
 
 def hkdf(material: bytes, info: bytes) -> bytes:
@@ -107,8 +105,8 @@ def theirs() -> None:
             flipped = bytearray(for_host)
             flipped[bit // 8] ^= 1 << bit % 8
             refuses(open_under_keyring, under, of_host, bytes(flipped))
-    assert len(nonces) == 3 * ROUNDS, "a nonce was used twice"
-    print(f"{3 * ROUNDS} envelopes of bearerd opened, and only where they belong")
+    check("envelopes: no nonce was used twice", len(nonces), 3 * ROUNDS)
+    ok(f"envelopes: {3 * ROUNDS} of bearerd open by libsodium, and only where they belong")
 
 
 def ours() -> None:
@@ -129,7 +127,7 @@ def ours() -> None:
             }
             out.write(json.dumps(row) + "\n")
     cargo("open_theirs", file)
-    print(f"{ROUNDS} envelopes of libsodium opened by bearerd")
+    ok(f"envelopes: {ROUNDS} of libsodium are opened by bearerd")
 
 
 theirs()
