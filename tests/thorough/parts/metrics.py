@@ -1,18 +1,18 @@
-"""The metrics, read by the strict parsers of the Prometheus client for Python; nothing of anybody in a label."""
+"""The metrics, read by the strict parsers of the Prometheus client for Python and judged by Prometheus' own promtool;
+nothing of anybody in a label."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from workbench import Daemon, check, request, skip
+from workbench import Daemon, check, need, need_program, request, skip
 
-try:
-    from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
-    from prometheus_client.parser import text_string_to_metric_families as prometheus
-except ImportError:
-    skip("metrics", "prometheus-client is not installed")
-    sys.exit()
+need("prometheus-client")
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 with Daemon() as daemon:
     pat = daemon.pat(max_uses=1)
@@ -44,3 +44,9 @@ with Daemon() as daemon:
     check("metrics: names and units are conventional", [n for n in families if not re.fullmatch(r"bearerd_[a-z_]+", n)], [])
     secrets = [pat["token"], pat["id"], daemon.session, daemon.user, "ada@example.com", daemon.secret]
     check("metrics: nothing of anybody", [s for s in secrets if s in plain.decode()], [])
+    promtool = need_program("promtool", "prometheus")
+    if promtool:
+        judged = subprocess.run([promtool, "check", "metrics"], input=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        check("metrics: promtool has nothing to say", (judged.returncode, judged.stdout.decode()), (0, ""))
+    else:
+        skip("metrics: promtool", "Debian's package prometheus could not be installed")

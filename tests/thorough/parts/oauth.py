@@ -8,16 +8,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE))
-from workbench import Daemon, check, fail, skip
+from workbench import Daemon, check, fail, need, skip
+
+need("authlib", "requests")
+
+from authlib.integrations.requests_client import OAuth2Session
 
 LIBRARIES = ["oauth4webapi@3.8.8", "openid-client@6.8.9"]
 
 
 def authlib(daemon):
-    try:
-        from authlib.integrations.requests_client import OAuth2Session
-    except ImportError:
-        return skip("authlib", "it is not installed")
     issuer = f"http://127.0.0.1:{daemon.port}"
     for method in ("client_secret_basic", "client_secret_post"):
         token = daemon.pat()["token"]
