@@ -12,7 +12,7 @@ use crate::{
         pats::{self, Change, Wish},
         tokens::{self, Minted, Row},
     },
-    token::{Secret, TokenHash, TokenId, UserId, text},
+    token::{Kind, Secret, TokenHash, TokenId, UserId, text},
 };
 
 /// What came of a bulk revocation.
@@ -41,7 +41,7 @@ impl App {
 
     /// One page of the caller's own PATs.
     pub fn own_pats(&self, who: &Authorized, page: &Page) -> Result<Listed<Row>, Failure> {
-        self.look(|view, now| pats::list(view, who, now, &|id| self.noted(id), page))
+        self.look(|view, now| Ok(tokens::own(view, who, Kind::Pat, now, &|id| self.noted(id), page)?))
     }
 
     /// One PAT that the caller may know of.

@@ -12,9 +12,9 @@ use crate::{
         logins::Failed,
         refusals::Refused,
         sessions::{self, Login},
-        tokens::{Minted, Row},
+        tokens::{self, Minted, Row},
     },
-    token::{Secret, TokenId, UserId},
+    token::{Kind, Secret, TokenId, UserId},
 };
 
 impl App {
@@ -88,7 +88,7 @@ impl App {
 
     /// One page of the caller's own sessions.
     pub fn own_sessions(&self, who: &Authorized, page: &Page) -> Result<Listed<Row>, Failure> {
-        self.look(|view, now| sessions::list(view, who, now, &|id| self.noted(id), page))
+        self.look(|view, now| Ok(tokens::own(view, who, Kind::Session, now, &|id| self.noted(id), page)?))
     }
 
     /// Ends the session that was presented.

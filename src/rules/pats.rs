@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     records::{
-        Action, Listed, Page, Params, Time, Txn, View,
+        Action, Params, Time, Txn, View,
         token::{Format, Owner, State, Token},
         user::User,
     },
@@ -264,18 +264,6 @@ pub fn show(
 ) -> Result<Row, Refusal> {
     let (token, _) = seen(view, who, id)?;
     Ok(tokens::row(view, token, now, noted)?)
-}
-
-/// One page of the caller's own PATs, newest first.
-pub fn list(
-    view: &dyn View,
-    who: &Authorized,
-    now: Time,
-    noted: Noted<'_>,
-    page: &Page,
-) -> Result<Listed<Row>, Refusal> {
-    let Some(user) = who.caller().user() else { return Ok(Listed { items: Vec::new(), next: None }) };
-    Ok(tokens::of_owner(view, Owner::User(user), Kind::Pat, now, noted, page)?)
 }
 
 /// Changes name, metadata, or whether it is switched on. What changes nothing has no entry.

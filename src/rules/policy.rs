@@ -27,22 +27,12 @@ pub fn meets(policy: Option<&Policy>, identity: &Identity) -> Result<(), Refusal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        rules::access::{Subject, Verified},
-        token::UserId,
-    };
+    use crate::{rules::access::Subject, token::UserId};
 
     fn identity(kind: CredentialKind, groups: &[&str], scope: &str) -> Identity {
         let id = UserId::from_parts(0, [1; 10]);
-        Identity {
-            subject: Subject::User { id, email: "a@example.com".to_owned(), name: None },
-            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            kind,
-            token: None,
-            scope: scope.to_owned(),
-            expires_at: None,
-            verified: Verified,
-        }
+        let subject = Subject::User { id, email: "a@example.com".to_owned(), name: None };
+        Identity::supposed(subject, kind, groups, scope)
     }
 
     fn policy(kinds: &[CredentialKind], scopes: &[&str], groups: &[&str]) -> Policy {

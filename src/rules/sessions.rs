@@ -3,12 +3,12 @@
 use super::{
     Denied, Forbidden, Reason, Refusal, Terms,
     access::Authorized,
-    tokens::{self, Fresh, Minted, Noted, Row},
+    tokens::{self, Fresh, Minted},
     users,
 };
 use crate::{
     records::{
-        Action, Actor, By, Listed, Page, Params, Time, Txn, View,
+        Action, Actor, By, Params, Txn,
         token::{Detail, Owner, Token},
         user::User,
     },
@@ -97,18 +97,6 @@ fn blank(txn: &Txn<'_>, terms: Terms<'_>, user: &User, ttl_seconds: Option<u64>,
     let mut minted = tokens::blank(txn, prefix, Kind::Session, Owner::User(user.id), Some(span), fresh);
     minted.token.detail = Detail::Session { epoch: user.session_epoch, idle_seconds: sessions.idle };
     minted
-}
-
-/// One page of the caller's own sessions, newest first.
-pub fn list(
-    view: &dyn View,
-    who: &Authorized,
-    now: Time,
-    noted: Noted<'_>,
-    page: &Page,
-) -> Result<Listed<Row>, Refusal> {
-    let Some(user) = who.caller().user() else { return Ok(Listed { items: Vec::new(), next: None }) };
-    Ok(tokens::of_owner(view, Owner::User(user), Kind::Session, now, noted, page)?)
 }
 
 /// Ends the session that the caller presented, and nothing else.

@@ -1,7 +1,7 @@
 //! What tokens of every kind have in common: making a row, ending one, showing one. Each kind's own
 //! conditions stand in its own file.
 
-use super::{Refusal, verify};
+use super::{Refusal, access::Authorized, verify};
 use crate::{
     records::{
         Fault, Listed, Page, Record, TableId, Time, Txn, View,
@@ -190,6 +190,21 @@ pub fn of_owner(
         let is_it = token.owner == owner && token.kind == kind;
         if is_it { row(view, token, now, noted).map(Some) } else { Ok(None) }
     })
+}
+
+/// One page of what the caller has of one kind; nothing where the caller is no user.
+pub fn own(
+    view: &dyn View,
+    who: &Authorized,
+    kind: Kind,
+    now: Time,
+    noted: Noted<'_>,
+    page: &Page,
+) -> Result<Listed<Row>, Fault> {
+    match who.caller().user() {
+        Some(user) => of_owner(view, Owner::User(user), kind, now, noted, page),
+        None => Ok(Listed { items: Vec::new(), next: None }),
+    }
 }
 
 /// One page of the tokens that an index leads to under `prefix`, newest first. The index is a hint: it is

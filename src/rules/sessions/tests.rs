@@ -1,6 +1,7 @@
 //! Stories of sessions.
 
 use super::*;
+use crate::records::Time;
 use crate::rules::{
     Conflict,
     access::Right,
