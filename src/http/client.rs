@@ -1,7 +1,7 @@
 //! OAuth clients: services that send their name and secret as OAuth has it (RFC 6749, section 2.3.1), by
 //! HTTP Basic or in the form. Everybody else who may ask sends a bearer, or comes by the admin socket.
 
-use core::net::IpAddr;
+use core::{fmt, net::IpAddr};
 
 use base64ct::{Base64, Encoding as _};
 use hyper::{header::AUTHORIZATION, http::request::Parts};
@@ -83,7 +83,7 @@ fn refused(failure: Failure) -> Problem {
 
 /// A name and a secret from `Authorization: Basic`.
 #[derive(Default)]
-struct Basic {
+pub struct Basic {
     name: String,
     /// Form-decoded, as OAuth has it.
     decoded: Option<Zeroizing<String>>,
@@ -91,15 +91,28 @@ struct Basic {
     plain: Option<Zeroizing<String>>,
 }
 
+impl fmt::Debug for Basic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Basic(..)")
+    }
+}
+
 impl Basic {
-    fn secrets(&self) -> Vec<&str> {
+    /// The name; empty where the credential cannot be read.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the secret may be: form-decoded, and as it stands if that is another; none where the credential
+    /// cannot be read.
+    pub fn secrets(&self) -> Vec<&str> {
         [&self.decoded, &self.plain].into_iter().flatten().map(|secret| secret.as_str()).collect()
     }
 }
 
 /// The Basic credential of a request; none where there is none. One that cannot be read is nobody's, and
 /// refused like a wrong one.
-fn basic(head: &Parts) -> Option<Basic> {
+pub fn basic(head: &Parts) -> Option<Basic> {
     let value = head.headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, rest) = value.split_at_checked(5)?;
     if !scheme.eq_ignore_ascii_case(b"basic") || rest.first().is_some_and(|byte| *byte != b' ') {

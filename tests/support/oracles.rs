@@ -3,14 +3,26 @@
 //! Each is a function of bytes that panics when a property does not hold. What a property compares with is
 //! written here a second time, as plainly as can be, and shares no code with what it checks.
 
+use serde_json::Value;
+
 #[path = "oracles/credentials.rs"]
 mod credentials;
 #[path = "oracles/files.rs"]
 mod files;
+#[path = "oracles/heads.rs"]
+mod heads;
+#[path = "oracles/imports.rs"]
+mod imports;
+#[path = "oracles/lives.rs"]
+mod lives;
+#[path = "oracles/names.rs"]
+mod names;
 #[path = "oracles/operations.rs"]
 mod operations;
 #[path = "oracles/requests.rs"]
 mod requests;
+#[path = "oracles/served.rs"]
+mod served;
 #[path = "oracles/stored.rs"]
 mod stored;
 #[path = "oracles/values.rs"]
@@ -18,8 +30,13 @@ mod values;
 
 pub use credentials::{bearer, cookie, envelope, jwt, token_text};
 pub use files::{configuration, env_file, keyring_file, secret_file};
+pub use heads::sender;
+pub use imports::import_lines;
+pub use lives::lives;
+pub use names::names;
 pub use operations::operations;
 pub use requests::{form_and_query, json_body, request_head, whole_request};
+pub use served::served_request;
 pub use stored::{expiry, stored_records};
 pub use values::{cursors, forwarded, redirect, rfc3339_times};
 
@@ -37,14 +54,19 @@ pub const TARGETS: &[(&str, Oracle)] = &[
     ("expiry", expiry),
     ("form_and_query", form_and_query),
     ("forwarded", forwarded),
+    ("import_lines", import_lines),
     ("json_body", json_body),
     ("jwt", jwt),
     ("keyring_file", keyring_file),
+    ("lives", lives),
+    ("names", names),
     ("operations", operations),
     ("redirect", redirect),
     ("request_head", request_head),
     ("rfc3339_times", rfc3339_times),
     ("secret_file", secret_file),
+    ("sender", sender),
+    ("served_request", served_request),
     ("stored_records", stored_records),
     ("token_text", token_text),
     ("whole_request", whole_request),
@@ -59,6 +81,18 @@ fn assert_quotes_no_secret(message: &str, input: &[u8]) {
         {
             assert!(!message.contains(word), "a message quotes the input");
         }
+    }
+}
+
+/// With a mark in every text, by which it is known if it is repeated.
+fn marked(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(format!("CANARY{text}")),
+        Value::Array(items) => items.into_iter().map(marked).collect(),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (name, marked(value))).collect())
+        }
+        other => other,
     }
 }
 

@@ -10,18 +10,20 @@ use bearerd::records::Time;
 use bearerd::token::Secret;
 use serde_json::{Map, Value};
 
+use super::marked;
+
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// What a head says, by the plainest reading there is.
-struct Plain<'a> {
-    method: &'a str,
-    target: &'a str,
-    headers: Vec<(String, &'a [u8])>,
+pub struct Plain<'a> {
+    pub method: &'a str,
+    pub target: &'a str,
+    pub headers: Vec<(String, &'a [u8])>,
     bytes: usize,
 }
 
 /// Lines end in CR LF, words are one space apart, a name ends at its colon.
-fn plainly(head: &[u8]) -> Option<Plain<'_>> {
+pub fn plainly(head: &[u8]) -> Option<Plain<'_>> {
     let bytes = head.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = &head[..bytes - 4];
     let mut lines = Vec::new();
@@ -220,17 +222,6 @@ fn judge_shape(shape: &Shape, input: &[u8]) {
                 assert!(!format!("{problem:?}").contains("CANARY"), "a problem quotes a value");
             }
         }
-    }
-}
-
-fn marked(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(format!("CANARY{text}")),
-        Value::Array(items) => items.into_iter().map(marked).collect(),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (name, marked(value))).collect())
-        }
-        other => other,
     }
 }
 

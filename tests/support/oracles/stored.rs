@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 
 use bearerd::records::client::{Client, Project};
 use bearerd::records::host::{Host, Replay, Sealed};
-use bearerd::records::meta::{AuditHead, Count, HighestTime, PurgeHold, Setup};
+use bearerd::records::meta::{AuditHead, Count, HighestTime, PurgeHold, Setup, raw};
 use bearerd::records::token::{LastUsed, Owner, State, Token, Tombstone, Uses};
 use bearerd::records::user::User;
 use bearerd::records::view::{Direction, KeyRange, Visit};
 use bearerd::records::{Fault, Record, StoreKeys, TableId, Time, Txn, View, audit, codec};
 use bearerd::rules::tokens::{Fresh, blank};
 use bearerd::token::{Key, Kind, Prefix, UserId};
+
+/// The id of a store in memory.
+pub const STORE_ID: [u8; 16] = [0x1d; 16];
 
 /// Ordered tables in memory.
 pub struct Rows {
@@ -24,6 +27,7 @@ impl Rows {
     /// A store as it is when it was just created.
     pub fn new() -> Self {
         let mut rows = Self { keys: StoreKeys::derive(&Key::new([0x5e; 32])), rows: BTreeMap::new() };
+        rows.rows.insert((TableId::Meta, raw::STORE_ID.to_vec()), STORE_ID.to_vec());
         rows.place(&Setup::default());
         rows.place(&AuditHead::EMPTY);
         rows.place(&HighestTime { millis: 0 });
