@@ -38,8 +38,15 @@ const BODY_BYTES_MAX: usize = 64;
 /// More than the kernel keeps for a reader that does not read.
 const BIG_BYTES: usize = 32 * 1024 * 1024;
 
-const LIMITS: Limits =
-    Limits { head_bytes_max: 1024, head: FAR, request: FAR, stall: FAR, drain: FAR, connections_max: 100 };
+const LIMITS: Limits = Limits {
+    head_bytes_max: 1024,
+    head: FAR,
+    request: FAR,
+    stall: FAR,
+    drain: FAR,
+    connections_max: 100,
+    memory_bytes: None,
+};
 
 struct Server {
     address: SocketAddr,

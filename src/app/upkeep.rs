@@ -37,7 +37,7 @@ impl App {
             tokio::task::spawn_blocking(move || store.backup()).await.map_err(|_| Failure::Internal)?;
         let reader = made.map_err(|error| {
             tracing::error!(%error, "a backup could not be made");
-            Failure::Store(crate::store::WriteError::Unavailable)
+            Failure::Store(error.refusal())
         })?;
         let backup = reader.backup().clone();
         let params = Params::none().with("bytes", backup.bytes).with("rows", backup.rows);

@@ -13,6 +13,8 @@ use super::{
 use crate::{
     app::random,
     config::keyring,
+    http::time::rfc3339,
+    records::Time,
     token::{KeyId, Keyring},
 };
 
@@ -113,7 +115,7 @@ fn reseal(common: &Common) -> Result<(), Stop> {
 /// A name for a new key: the moment it is made, so that keyrings read in order; `tail` tells apart those of one
 /// second.
 fn name(tail: &str) -> Result<KeyId, Stop> {
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let now = rfc3339(Time::from_unix(output::now()));
     KeyId::new(&(now.replace([':', 'Z'], "") + tail)).map_err(told)
 }
 

@@ -14,7 +14,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Map, Value};
@@ -34,6 +34,9 @@ enum Style {
     Journal,
     Json,
 }
+
+/// The last second that RFC 3339 can write, since the epoch.
+const LAST_MOMENT: Duration = Duration::from_secs(253_402_300_799);
 
 /// How long a reader that has stalled may keep the process from ending.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -158,7 +161,14 @@ fn line(style: Style, level: Level, target: &str, mut fields: Map<String, Value>
 }
 
 fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+    written(SystemTime::now())
+}
+
+/// A moment as a line has it. Wherever a clock stands, there is a log: what RFC 3339 cannot write is the nearest
+/// that it can.
+fn written(moment: SystemTime) -> String {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST_MOMENT);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
 /// The priority of RFC 5424 that the journal reads from a line's beginning.
@@ -219,6 +229,14 @@ mod tests {
         assert_eq!(back["message"], "a\u{1b}[31m\nb");
         assert_eq!(back["path"], "x\ny\u{7}");
         assert_eq!(back["level"], "info");
+    }
+
+    #[test]
+    fn a_line_has_a_time_wherever_the_clock_stands() {
+        assert_eq!(written(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
+        assert_eq!(written(UNIX_EPOCH - Duration::from_secs(10)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(written(UNIX_EPOCH + LAST_MOMENT), "9999-12-31T23:59:59.000Z");
+        assert_eq!(written(UNIX_EPOCH + LAST_MOMENT * 2), "9999-12-31T23:59:59.000Z");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 mod banner;
 mod harden;
 pub mod logging;
+mod memory;
 mod run;
 mod signals;
 mod sockets;

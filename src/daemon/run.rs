@@ -1,7 +1,13 @@
 //! The daemon from its first line to its last: signals, log, store, sockets; then what comes from outside,
 //! until it is told to stop; then everything finished and flushed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    num::NonZero,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -12,6 +18,7 @@ use tokio::{
 use super::{
     Asked, StartError, banner, harden,
     logging::Logging,
+    memory,
     signals::{self, Origin, Signal},
     sockets::{self, Passed},
     start,
@@ -30,6 +37,8 @@ use crate::{
 
 /// How long a stop waits for a reload that is under way.
 const RELOAD_PAUSE: Duration = Duration::from_secs(5);
+/// Threads for what blocks, beside those that serve: with fewer, not even one password could be hashed.
+const BLOCKING_THREADS_LEAST: usize = 1;
 
 /// Runs the daemon until it is told to stop.
 pub fn serve(asked: &Asked) -> Result<(), StartError> {
@@ -40,12 +49,17 @@ pub fn serve(asked: &Asked) -> Result<(), StartError> {
     harden::process();
     let filter = std::env::var("BEARERD_LOG").ok();
     let _logging = Logging::start(filter.as_deref()).map_err(StartError::Logging)?;
+    start::refuse_lost_clock(SystemTime::now())?;
     let sources = start::sources(asked)?;
     let located = sources.locate()?;
     let patience = Patience::ask();
     let app = Arc::new(start::open(sources, located.clone())?);
     drop(patience);
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    threads_for(workers.saturating_add(BLOCKING_THREADS_LEAST))
+        .map_err(StartError::system("starting threads"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(StartError::system("starting the runtime"))?;
@@ -53,6 +67,20 @@ pub fn serve(asked: &Asked) -> Result<(), StartError> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     app.store().close()?;
     outcome
+}
+
+/// Whether the system lets this process have so many more threads, tried out: the runtime panics where it does not.
+fn threads_for(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    let closed = gate.lock();
+    thread::scope(|scope| {
+        // Goes at the end of this block, and with it all the threads.
+        let _closed = closed;
+        for _ in 0..count {
+            thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        Ok(())
+    })
 }
 
 async fn run(
@@ -77,7 +105,7 @@ async fn run(
         let surface = Arc::clone(&surface);
         async move { surface.answer(request).await }
     });
-    let limits = Limits::of(&located.settings);
+    let limits = Limits { memory_bytes: memory::limit(), ..Limits::of(&located.settings) };
     let serving =
         tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
     systemd::ready(&app.status_line());

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-use super::Asked;
+use super::{Asked, memory};
 use crate::{
     app::{
         App, Failure, Snapshot, random,
@@ -17,12 +17,15 @@ use crate::{
         data_directory::{self, DataDirectoryFault},
         locate::Environment,
     },
-    http::server::BindFault,
-    records::Fault,
+    http::{server::BindFault, time::rfc3339},
+    records::{Fault, Time},
     settings::{Listen, ListenFault},
     store::{Founding, FreshStore, OpenError, Options, Presence, Store, presence},
     token::{Key, KeyId, Keyring},
 };
+
+/// The store's cache may take one in so many bytes of a limited memory.
+const CACHE_SHARE: u64 = 8;
 
 /// Why the daemon does not start.
 #[derive(Debug, Error)]
@@ -71,6 +74,9 @@ pub enum StartError {
     /// An operation that belongs to the start.
     #[error("start: {0}")]
     Failure(#[from] Failure),
+    /// The clock, at a time that neither tokens nor HTTP have words for.
+    #[error("the system's clock stands before the year 1970; set it, then start again")]
+    Clock,
     /// The operating system.
     #[error("{what}: {error}")]
     System {
@@ -100,6 +106,12 @@ pub(super) fn sources(asked: &Asked) -> Result<Sources, StartError> {
     })
 }
 
+/// Refuses to start while the clock stands before the epoch. No kernel of today lets it be set so, but the HTTP library
+/// would panic with each connection.
+pub(super) fn refuse_lost_clock(now: SystemTime) -> Result<(), StartError> {
+    if now < UNIX_EPOCH { Err(StartError::Clock) } else { Ok(()) }
+}
+
 /// Opens the store, or makes it where there is none and never was one, and puts the daemon together.
 pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError> {
     let dir = located.data.as_path();
@@ -119,7 +131,7 @@ pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError
         }
     })?;
     tell(&loaded);
-    let options = Options { queue_operations_max: loaded.settings.limits.writer_queue, ..Options::default() };
+    let options = options(loaded.settings.limits.writer_queue, memory::limit());
     let store = if first_start {
         let fresh = FreshStore { id: random()?, key: Key::new(random()?), nonce: random()? };
         let founding = Founding::new(loaded.keyring.current(), fresh, clock_ms())?;
@@ -130,6 +142,14 @@ pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError
     let Loaded { settings, keyring, services, .. } = loaded;
     let snapshot = Snapshot { generation: 1, settings, keyring, services };
     Ok(App::new(store, snapshot, Origin { sources, located }))
+}
+
+/// How the store is run, in as much memory as there is.
+fn options(queue_operations_max: usize, memory_bytes: Option<u64>) -> Options {
+    let usual = Options::default();
+    let share = memory_bytes.and_then(|bytes| usize::try_from(bytes / CACHE_SHARE).ok());
+    let cache_bytes = share.map_or(usual.cache_bytes, |share| usual.cache_bytes.min(share));
+    Options { cache_bytes, queue_operations_max, ..usual }
 }
 
 /// Says what is allowed and should still be known, and which services are off.
@@ -144,8 +164,7 @@ fn tell(loaded: &Loaded) {
 
 /// A keyring with one key of its own, named by the day.
 fn new_keyring() -> Result<Keyring, StartError> {
-    let day = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let day: String = day.chars().take(10).collect();
+    let day: String = rfc3339(Time::from_unix_millis(clock_ms())).chars().take(10).collect();
     let id = KeyId::of_day(&day, None).map_err(|_| Failure::Internal)?;
     Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
 }
@@ -153,4 +172,26 @@ fn new_keyring() -> Result<Keyring, StartError> {
 fn clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_the_epoch_is_refused_and_one_at_the_epoch_is_not() {
+        assert!(refuse_lost_clock(UNIX_EPOCH).is_ok());
+        assert!(refuse_lost_clock(UNIX_EPOCH - Duration::from_nanos(1)).is_err());
+    }
+
+    #[test]
+    fn the_cache_takes_its_share_of_a_limited_memory_and_never_more_than_usual() {
+        let usual = Options::default().cache_bytes;
+        assert_eq!(options(7, None).cache_bytes, usual);
+        assert_eq!(options(7, Some(u64::MAX)).cache_bytes, usual);
+        assert_eq!(options(7, Some(64 << 20)).cache_bytes, 8 << 20);
+        assert_eq!(options(7, None).queue_operations_max, 7);
+    }
 }

@@ -114,6 +114,8 @@ pub struct Limits {
     pub drain: Duration,
     /// Connections at once, but for the admin socket's.
     pub connections_max: usize,
+    /// The memory that this process may have, connections and everything else; none where nothing limits it.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Limits {
@@ -127,6 +129,7 @@ impl Limits {
             stall: Duration::from_secs(limits.stall_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
             connections_max: limits.connections,
+            memory_bytes: None,
         }
     }
 }
@@ -182,7 +185,7 @@ pub async fn serve<H, F>(
         counts,
         protocol: connection::protocol(limits.head_bytes_max),
         stop,
-        public: Arc::new(Crowd::within_files(limits.connections_max)),
+        public: Arc::new(Crowd::within_means(limits.connections_max, limits.memory_bytes)),
         admin: Arc::new(Crowd::of(ADMIN_CONNECTIONS_KEPT)),
     });
     if context.public.is_tight {
@@ -190,7 +193,7 @@ pub async fn serve<H, F>(
         tracing::warn!(
             places,
             wanted = limits.connections_max,
-            "too few file descriptors for all connections"
+            "too few file descriptors, or too little memory, for all connections"
         );
     }
     let doors: Vec<_> =

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::redb::EngineError;
+use super::redb::{EngineError, WriteFailure};
 
 /// Why a store could not be opened or made. Each says what is wrong and what to do about it; nothing was
 /// changed.
@@ -105,6 +105,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What a request is answered that ran into this while the store was open.
+    pub fn refusal(&self) -> WriteError {
+        match self {
+            Self::System { error, .. } if WriteFailure::of(error).full => WriteError::Full,
+            _ => WriteError::Unavailable,
+        }
+    }
+
     pub(crate) fn system(what: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
         Self::System { what, path: path.into(), error }
     }

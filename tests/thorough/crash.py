@@ -102,6 +102,10 @@ class Home:
         self.data = self.folder / "data"
         self.config = self.folder / "bearerd.toml"
         self.log = self.folder / "log"
+        if parent:  # which may be full, or read-only
+            file, path = tempfile.mkstemp(prefix="bearerd-log-", dir=SCRATCH)
+            os.close(file)
+            self.log = Path(path)
         self.config.write_text(config)
 
     def file(self, name, text):
@@ -122,6 +126,7 @@ class Home:
         return other
 
     def remove(self):
+        self.log.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def command(self, *arguments):

@@ -16,6 +16,13 @@ const TURN: Duration = Duration::from_millis(100);
 /// One in so many is asked to leave at once, so that a flood does not make us look through all of them
 /// for each newcomer.
 const LEAVING_SHARE: usize = 128;
+/// What a connection takes at most of the time: a head that is half there, or a request that is being served. Many
+/// that all send bodies at once take more.
+const CONNECTION_BYTES: u64 = 48 * 1024;
+/// Connections may take one in so many bytes of a limited memory; the rest is for everything else.
+const MEMORY_SHARE: u64 = 3;
+/// However little memory there is.
+const PLACES_LEAST: u64 = 16;
 /// File descriptors that are not for connections: the store, the admin socket's, what a reload reads.
 const FILES_KEPT_MAX: u64 = 96;
 
@@ -24,7 +31,7 @@ const FILES_KEPT_MAX: u64 = 96;
 pub(super) struct Crowd {
     places: Arc<Semaphore>,
     places_max: u32,
-    /// Whether there are fewer places than were asked for, for lack of file descriptors.
+    /// Whether there are fewer places than were asked for, for lack of file descriptors or memory.
     pub(super) is_tight: bool,
     members: Mutex<HashMap<u64, Arc<Member>>>,
     /// Numbers connections, and the moments at which they became idle.
@@ -115,11 +122,12 @@ impl Crowd {
         }
     }
 
-    /// At most `connections_max`, and no more than the file descriptors of this process allow.
-    pub(super) fn within_files(connections_max: usize) -> Self {
+    /// At most `connections_max`, and no more than the file descriptors and the memory of this process allow.
+    pub(super) fn within_means(connections_max: usize, memory_bytes: Option<u64>) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let spare = files.saturating_sub(FILES_KEPT_MAX.min(files / 2));
-        match usize::try_from(spare) {
+        let by_files = files.saturating_sub(FILES_KEPT_MAX.min(files / 2));
+        let by_memory = memory_bytes.map(|bytes| (bytes / MEMORY_SHARE / CONNECTION_BYTES).max(PLACES_LEAST));
+        match usize::try_from(by_files.min(by_memory.unwrap_or(u64::MAX))) {
             Ok(spare) if spare < connections_max => Self { is_tight: true, ..Self::of(spare) },
             Ok(_) | Err(_) => Self::of(connections_max),
         }
@@ -297,8 +305,24 @@ mod tests {
 
     #[test]
     fn there_are_never_more_places_than_files() {
-        let crowd = Crowd::within_files(usize::MAX);
+        let crowd = Crowd::within_means(usize::MAX, None);
         assert!(u64::from(crowd.places_max()) <= getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX));
-        assert!(!Crowd::within_files(1).is_tight);
+        assert!(!Crowd::within_means(1, None).is_tight);
+    }
+
+    #[test]
+    fn connections_take_no_more_than_their_share_of_a_limited_memory() {
+        #[track_caller]
+        fn check(connections_max: usize, memory_bytes: u64, places: u32, is_tight: bool) {
+            let crowd = Crowd::within_means(connections_max, Some(memory_bytes));
+            assert_eq!((crowd.places_max(), crowd.is_tight), (places, is_tight), "{memory_bytes}");
+        }
+        let enough = 100 * CONNECTION_BYTES * MEMORY_SHARE;
+        check(100, enough, 100, false);
+        check(101, enough, 100, true);
+        check(100, enough - 1, 99, true);
+        check(100, 0, 16, true);
+        check(10, 0, 10, false);
+        check(100, u64::MAX, 100, false);
     }
 }

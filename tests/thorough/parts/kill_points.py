@@ -9,7 +9,7 @@ left (all of it, or nothing), by the audit log (an entry exactly where there is 
 
 `kill_points.py DEED…` looks at these deeds only.
 """
-# seconds: 3600
+# seconds: 7200
 
 import itertools
 import json
