@@ -229,3 +229,6 @@ pub(crate) fn noted_address(ip: Option<IpAddr>) -> Option<IpAddr> {
 pub(crate) fn noted(notes: &LastUsed, token: TokenId) -> Option<records::token::LastUsed> {
     notes.of(token).map(|noted| records::token::LastUsed { token, at: noted.at, ip: noted.ip })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub(crate) mod faults;
 mod files;
 pub(crate) mod media;
 mod migrations;
+mod power;
 
 use core::ops::{Bound, ControlFlow};
 use std::{
@@ -21,6 +22,11 @@ use crate::{
     records::{Fault, TableId, View, view::Direction},
     token::{Key, keyring::KeyId},
 };
+
+/// How many of something a test looks at: what the variable says, or `usual`.
+pub(super) fn wanted(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
+}
 
 /// A time source that stands at `millis`.
 pub(super) fn fixed(millis: u64) -> (TimeSource, Arc<AtomicU64>) {
