@@ -420,3 +420,44 @@ fn refused_enrolments_are_counted_and_not_one_entry_each() {
     });
     assert!(entries.len() - before <= 3, "{entries:?}");
 }
+
+/// A spent secret that is written a little otherwise is still spent: one spelling, one token. A thousand
+/// spellings of each kind that is for one use.
+#[test]
+fn no_other_spelling_of_a_spent_token_is_good_again() {
+    let daemon = Daemon::start();
+    let spent = daemon.host("web-1").enrollment_token;
+    let once = text_of(&daemon.link(&daemon.client("acme"), json!({"single_use": true})), "token");
+    daemon.nobody().form("/portal/enter", &[("token", &once)]).expect(303);
+    let install = daemon.install_token();
+    daemon.first_admin();
+    daemon.cli(&["install-token", "--force"]).expect(0);
+    for (number, twin) in spellings(&spent).into_iter().enumerate() {
+        let answer = daemon.nobody().post("/v1/enroll", enrolling(&twin, &format!("h{number}")));
+        answer.expect(401);
+    }
+    for twin in spellings(&once) {
+        daemon.nobody().form("/portal/enter", &[("token", &twin)]).expect(401);
+    }
+    for twin in spellings(&install) {
+        let body = json!({"install_token": twin, "email": "x@example.org", "password": people::PASSWORD});
+        daemon.nobody().post("/v1/setup", body).expect(401);
+    }
+    assert_eq!(daemon.root().all("/v1/hosts").len(), 1);
+    assert_eq!(daemon.root().all("/v1/users").len(), 1);
+}
+
+/// A thousand ways to write a token: each piece of dirt at each place, and other cases.
+fn spellings(token: &str) -> Vec<String> {
+    const DIRT: [&str; 13] =
+        [" ", "\t", "\n", "\r\n", "\0", "%00", "\u{200b}", "\u{feff}", "_", "=", "\u{ff41}", "+", "\u{301}"];
+    let mut twins =
+        vec![token.to_owned(), token.to_uppercase(), token.to_lowercase(), format!("Bearer {token}")];
+    for place in 0..=token.len() {
+        for dirt in DIRT {
+            twins.push(format!("{}{dirt}{}", &token[..place], &token[place..]));
+        }
+    }
+    assert!(twins.len() > 1_000, "{}", twins.len());
+    twins
+}

@@ -595,3 +595,34 @@ fn nothing_about_the_answer_tells_the_software_behind_or_an_inner_error() {
         }
     }
 }
+
+/// Bytes that are no text, where a credential stands and where nothing goes by them.
+#[test]
+fn a_credential_that_is_no_text_is_refused_and_panics_nowhere() {
+    let daemon = Daemon::start();
+    let token = daemon.user("anna@example.org", &[]).any_pat();
+    for (what, before, bytes, after, right) in [
+        ("a bearer that is no text", "authorization: Bearer ", &b"\xff\xfe\xfd"[..], "", [400, 401]),
+        ("a byte behind a good token", &format!("authorization: Bearer {token}"), b"\xa0", "", [400, 401]),
+        ("half a character", "authorization: Bearer ", b"\xe2\x82", "", [400, 401]),
+        ("a scheme that is no text", "authorization: ", b"\xc3\x28 x", "", [400, 401]),
+        ("a cookie that is no text", "cookie: portal_session=", b"\xff", "", [400, 401]),
+        ("a host that is no text", "host: ", b"\xff", "", [400, 400]),
+    ] {
+        let path = if before.starts_with("cookie") { "/portal/session" } else { "/v1/me" };
+        let host = if before.starts_with("host") { "" } else { "host: x\r\n" };
+        let head = format!("GET {path} HTTP/1.1\r\n{host}{before}");
+        let request = [head.as_bytes(), bytes, after.as_bytes(), b"\r\n\r\n"].concat();
+        let mut connection = daemon.nobody().connect();
+        connection.send(request);
+        let status = connection.answer().status;
+        assert!(right.contains(&status), "{what}: {status}");
+    }
+    let mut connection = daemon.nobody().connect();
+    let mut request =
+        format!("GET /v1/me HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nx: ").into_bytes();
+    request.extend_from_slice(b"\xff\xfe\r\n\r\n");
+    connection.send(request);
+    assert_eq!(connection.answer().status, 200, "another header may hold what it likes");
+    assert!(!daemon.stderr().contains("panicked"), "{}", daemon.stderr());
+}

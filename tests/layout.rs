@@ -119,3 +119,42 @@ fn only_one_file_names_the_engine_and_one_the_codec() {
         assert!(at_home > 0, "nobody names {name}: this test looks for the wrong thing");
     }
 }
+
+/// What is secret cannot be compared with `==`, printed, copied or serialised by accident: the types have no such
+/// implementation, so that a slip does not compile.
+#[test]
+fn what_is_secret_has_no_equality_no_display_and_no_derived_debug() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/token");
+    let mut found = 0;
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    for file in files {
+        let code = code(&fs::read_to_string(&file).unwrap());
+        for name in ["Secret", "TokenHash", "Key", "RootKey", "Keyring", "ServiceSecrets"] {
+            let is_whole = |at: &usize| {
+                let rest = &code[at + "pub struct ".len() + name.len()..];
+                !rest.starts_with(char::is_alphanumeric)
+            };
+            let declaration = format!("pub struct {name}");
+            let mut declared = code.match_indices(&declaration).map(|(at, _)| at);
+            let Some(at) = declared.find(is_whole) else { continue };
+            found += 1;
+            let before: Vec<&str> =
+                code[..at].trim_end().rsplit('\n').take_while(|line| line.starts_with("#[")).collect();
+            // A type made of others shows of them what they show of themselves: nothing.
+            let bare = ["Secret", "TokenHash", "Key"].contains(&name);
+            for derived in
+                ["PartialEq", "Eq", "Hash", "Display", "Ord"].into_iter().chain(bare.then_some("Debug"))
+            {
+                let derives =
+                    before.iter().any(|line| line.split(['(', ',', ' ', ')']).any(|word| word == derived));
+                assert!(!derives, "{} derives {derived} for {name}", file.display());
+            }
+            for implemented in ["PartialEq", "fmt::Display", "Display", "Serialize", "Deref"] {
+                let wrong = code.contains(&format!("impl {implemented} for {name} "));
+                assert!(!wrong, "{}: impl {implemented} for {name}", file.display());
+            }
+        }
+    }
+    assert_eq!(found, 6, "a type is not where it was: this test looks for the wrong thing");
+}

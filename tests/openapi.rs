@@ -114,3 +114,46 @@ fn the_validator_finds_fault() {
     check(json!({"const": false}), json!(true), false);
     check(json!({"pattern": "x"}), json!("x"), false);
 }
+
+/// Nobody who asks over HTTP names a file, a folder, a program or a place for logs: no request has such a field.
+#[test]
+fn no_field_of_a_request_names_a_file_or_a_destination() {
+    let daemon = Daemon::start();
+    let document = daemon.nobody().get("/openapi.json").expect(200);
+    let mut fields = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let content = &operation["requestBody"]["content"];
+            for body in content.as_object().into_iter().flat_map(serde_json::Map::values) {
+                names_of(&document, &body["schema"], &mut |name| fields.push(format!("{path}: {name}")));
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                fields.push(format!("{path}: {}", text_of(parameter, "name")));
+            }
+        }
+    }
+    assert!(fields.len() > 60, "{fields:?}");
+    for field in &fields {
+        let name = field.split(": ").nth(1).unwrap();
+        for word in
+            ["file", "path", "dir", "folder", "log", "socket", "command", "exec", "listen", "destination"]
+        {
+            assert!(!name.split('_').any(|part| part == word), "{field}");
+        }
+    }
+}
+
+/// Every name of a member in a schema, wherever it stands.
+fn names_of(document: &Value, schema: &Value, each: &mut dyn FnMut(&str)) {
+    if let Some(place) = schema["$ref"].as_str() {
+        let name = place.rsplit('/').next().unwrap();
+        return names_of(document, &document["components"]["schemas"][name], each);
+    }
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        each(name);
+        names_of(document, member, each);
+    }
+    if schema["items"].is_object() {
+        names_of(document, &schema["items"], each);
+    }
+}

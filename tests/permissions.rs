@@ -400,3 +400,162 @@ fn every_route_that_there_is_answers_the_methods_it_tells_and_no_other() {
         }
     }
 }
+
+/// Every kind of secret that there is, by name.
+fn secrets(daemon: &Daemon) -> Vec<(&'static str, String)> {
+    let anna = daemon.user("anna@example.org", &["admin"]);
+    let link = text_of(&daemon.link(&daemon.client("acme"), json!({})), "token");
+    let once = text_of(&daemon.link(&daemon.client("once"), json!({"single_use": true})), "token");
+    let cookie = daemon.portal_cookie(&link);
+    let jwt = text_of(&anna.mint_pat(json!({"name": "n", "format": "jwt", "scope": "admin"})), "token");
+    vec![
+        ("install", daemon.install_token()),
+        ("session", anna.token().to_owned()),
+        ("pat", text_of(&anna.mint_pat(json!({"name": "n", "scope": "admin"})), "token")),
+        ("jwt", jwt),
+        ("enrollment", text_of(&daemon.enrollment(json!({})), "token")),
+        ("agent", daemon.host("web-1").agent_token),
+        ("link", link),
+        ("single-use link", once),
+        ("cookie", cookie.split_once('=').unwrap().1.to_owned()),
+        ("service", daemon.service("scheduler").secret.clone()),
+    ]
+}
+
+/// A place where a secret is redeemed or presented.
+type Redeem = fn(&Daemon, &str) -> Answer;
+
+/// Where secrets are redeemed, what is answered where one is good, and which kinds are.
+const REDEEMED: [(&str, Redeem, u16, &[&str]); 7] = [
+    (
+        "bearer",
+        |daemon, secret| daemon.bearer(secret).get("/v1/me"),
+        200,
+        &["session", "pat", "jwt", "agent", "service"],
+    ),
+    (
+        "what a proxy asks about",
+        |daemon, secret| daemon.bearer(secret).get("/v1/authorize"),
+        200,
+        &["session", "pat", "jwt", "service"],
+    ),
+    (
+        "introspected",
+        |daemon, secret| {
+            let mut answer = daemon.root().form("/v1/introspect", &[("token", secret)]);
+            // Not active is this endpoint's way of refusing.
+            answer.status = if answer.json()["active"] == true { 200 } else { 401 };
+            answer
+        },
+        200,
+        &["session", "pat", "jwt", "agent", "service"],
+    ),
+    (
+        "cookie",
+        |daemon, secret| daemon.browser(&format!("portal_session={secret}")).get("/portal/session"),
+        200,
+        &["cookie"],
+    ),
+    (
+        "pressed button",
+        |daemon, secret| {
+            // Looking at it does no harm.
+            daemon.nobody().get(&format!("/portal/enter?token={secret}"));
+            daemon.nobody().form("/portal/enter", &[("token", secret)])
+        },
+        303,
+        &["link", "single-use link"],
+    ),
+    (
+        "enrolment",
+        |daemon, secret| daemon.nobody().post("/v1/enroll", people::enrolling(secret, "web-2")),
+        201,
+        &["enrollment"],
+    ),
+    (
+        "setup",
+        |daemon, secret| {
+            let body =
+                json!({"install_token": secret, "email": "x@example.org", "password": people::PASSWORD});
+            daemon.nobody().post("/v1/setup", body)
+        },
+        201,
+        &["install"],
+    ),
+];
+
+/// No secret counts where one of another kind is asked for, and being shown in the wrong places spends none.
+#[test]
+fn a_secret_is_good_only_where_its_kind_is_asked_for() {
+    let daemon = Setup::new().service("scheduler", &["admin"]).start();
+    let secrets = secrets(&daemon);
+    for (place, redeem, _, kinds) in REDEEMED {
+        for (kind, secret) in secrets.iter().filter(|(kind, _)| !kinds.contains(kind)) {
+            let answer = redeem(&daemon, secret);
+            // An agent is known to a proxy, and not allowed by the policy.
+            let refused = answer.status == 401 || (answer.status == 403 && *kind == "agent");
+            assert!(refused, "{kind} as {place}: {} {}", answer.status, answer.text());
+        }
+    }
+    for (place, redeem, good, kinds) in REDEEMED {
+        for (kind, secret) in secrets.iter().filter(|(kind, _)| kinds.contains(kind)) {
+            assert_eq!(redeem(&daemon, secret).status, good, "{kind} as {place}");
+        }
+    }
+}
+
+/// Everything that makes a credential or gives rights: method, path, body. `{own}` is the caller's user.
+fn makers(own: &str, admin: &str) -> Vec<(&'static str, String, Value)> {
+    let users = |user: &str, what: &str| format!("/v1/users/{user}/{what}");
+    vec![
+        ("POST", "/v1/tokens".into(), json!({"name": "n", "scope": "admin"})),
+        ("POST", "/v1/tokens".into(), json!({"name": "n", "scope": "operator introspect"})),
+        ("POST", users(own, "tokens"), json!({"name": "n", "scope": "admin"})),
+        ("POST", users(own, "sessions"), json!({})),
+        ("POST", users(admin, "tokens"), json!({"name": "n", "scope": "admin"})),
+        ("POST", users(admin, "sessions"), json!({})),
+        ("POST", "/v1/users".into(), json!({"email": "new@example.org", "groups": ["admin"]})),
+        ("PATCH", format!("/v1/users/{own}"), json!({"groups": ["admin"]})),
+        ("PATCH", "/v1/me".into(), json!({"groups": ["admin"]})),
+        ("POST", "/v1/enrollments".into(), json!({})),
+        ("POST", "/v1/clients".into(), json!({"slug": "made", "name": "n"})),
+        ("POST", "/v1/projects/p/preview".into(), json!({})),
+        ("POST", "/v1/admin/install-token".into(), json!({"force": true})),
+        ("POST", "/v1/admin/import".into(), json!({})),
+    ]
+}
+
+/// Whatever a caller can have made, by whatever way, nothing of it can do what the caller cannot.
+#[test]
+fn no_way_leads_from_a_credential_to_one_that_may_more() {
+    let world = world();
+    let daemon = &world.daemon;
+    let admin = daemon.root().get("/v1/users?email=admin%40example.org").expect(200);
+    let admin = text_of(&items(&admin)[0], "id");
+    let may = |caller: &Caller| {
+        let administers = caller.get("/v1/users").status == 200;
+        let operates = caller.get("/v1/hosts").status == 200;
+        (administers, operates, caller.form("/v1/introspect", &[("token", "x")]).status == 200)
+    };
+    let mut made = 0;
+    for (name, caller) in world.callers.iter().filter(|(name, _)| *name != "admin socket") {
+        let before = may(caller);
+        if before.0 {
+            continue;
+        }
+        let me = caller.get("/v1/me").json();
+        let own = me["subject"]["id"].as_str().unwrap_or("user_01jd8w3m5ze8vr3pa0n2q9k6ms").to_owned();
+        for (method, path, body) in makers(&own, &admin) {
+            let answer = caller.request(method, &path).json(body).send();
+            for token in tokens_in(&answer.text()) {
+                let after = may(&daemon.bearer(&token));
+                let more = (after.0 && !before.0) || (after.1 && !before.1) || (after.2 && !before.2);
+                assert!(!more, "{name}: {method} {path} gave {after:?} to one who has {before:?}");
+                made += 1;
+            }
+        }
+        assert_eq!(may(caller), before, "{name} may more than before");
+    }
+    assert!(made > 0, "nobody made anything: this test looks for the wrong thing");
+    assert_eq!(daemon.root().get("/v1/users?email=new%40example.org").expect(200)["items"], json!([]));
+}

@@ -157,3 +157,33 @@ fn a_wrong_bearer_beside_a_revocation_is_a_401_and_revokes_nothing() {
     stranger.form("/v1/revoke", &[("token", &pat)]).expect(401);
     assert!(daemon.is_active(&pat));
 }
+
+/// The head and most of the body are on their way when the credential ends; the last byte comes afterwards.
+#[test]
+fn a_request_that_began_before_its_credential_ended_changes_nothing_afterwards() {
+    let daemon = Daemon::start();
+    daemon.user("stays@example.org", &["admin"]);
+    for (number, ending) in ["session", "demotion", "deactivation"].into_iter().enumerate() {
+        let email = format!("anna{number}@example.org");
+        let anna = daemon.user(&email, &["admin"]);
+        let body = json!({"email": format!("made{number}@example.org")});
+        let request = anna.request("POST", "/v1/users").json(body).bytes();
+        let (last, most) = request.split_last().unwrap();
+        let mut connection = anna.connect();
+        connection.send(most);
+        // Whoever is answered now came later than what was sent before.
+        daemon.nobody().get("/healthz").expect(200);
+        let user = format!("/v1/users/{}", anna.id);
+        match ending {
+            "session" => drop(anna.delete("/v1/sessions/current").expect(204)),
+            "demotion" => drop(daemon.root().patch(&user, json!({"groups": []})).expect(200)),
+            _ => drop(daemon.root().patch(&user, json!({"active": false})).expect(200)),
+        }
+        connection.send([*last]);
+        let answer = connection.answer();
+        let expected = if ending == "demotion" { 403 } else { 401 };
+        assert_eq!(answer.status, expected, "{ending}: {}", answer.text());
+        let made = daemon.root().get(&format!("/v1/users?email=made{number}%40example.org")).expect(200);
+        assert!(items(&made).is_empty(), "{ending}: {made}");
+    }
+}

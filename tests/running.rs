@@ -533,3 +533,35 @@ fn more_clients_than_descriptors_do_not_end_the_listener() {
     limit(&daemon, Resource::Nofile, Some(1024));
     anna.any_pat();
 }
+
+/// Whatever zone or language the surroundings have, times are UTC and spans are what they are.
+#[test]
+fn neither_time_zone_nor_language_changes_a_time_or_a_span() {
+    for (zone, language) in [
+        ("UTC-14", "C"),
+        ("Pacific/Kiritimati", "tr_TR.UTF-8"),
+        ("Etc/GMT+12", "fa_IR.UTF-8"),
+        ("Asia/Kathmandu", "de_DE.UTF-8"),
+        (":/nowhere", "\u{ff}"),
+        ("XXX-167:59:59", "ja_JP.eucJP"),
+        ("", ""),
+    ] {
+        let daemon = Setup::new()
+            .variable("TZ", zone)
+            .variable("LC_ALL", language)
+            .variable("LANG", language)
+            .variable("LC_TIME", language)
+            .start();
+        let anna = daemon.user("anna@example.org", &[]);
+        let made = anna.mint_pat(json!({"name": "n", "ttl_seconds": 3600}));
+        assert!((seconds(&made["created_at"]) - now()).abs() < 30, "{zone}: {made}");
+        assert_eq!(seconds(&made["expires_at"]) - seconds(&made["created_at"]), 3600, "{zone}");
+        let seen = daemon.root().introspect(&text_of(&made, "token"));
+        assert_eq!(seen["exp"], seconds(&made["expires_at"]), "{zone}");
+        let entry = daemon.root().all("/v1/audit")[0].clone();
+        assert!((seconds(&entry["at"]) - now()).abs() < 30, "{zone}: {entry}");
+        let shown = daemon.cli(&["token", "list", "--json"]).json();
+        let row = shown.as_array().unwrap().iter().find(|row| row["id"] == made["id"]).unwrap();
+        assert_eq!(row["expires_at"], made["expires_at"], "{zone}");
+    }
+}

@@ -836,3 +836,21 @@ fn a_forged_jwt_is_refused() {
     }
     assert!(daemon.is_active(&token));
 }
+
+#[test]
+fn the_same_request_twice_is_two_tokens_with_nothing_in_common() {
+    let daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let body = json!({"name": "n", "ttl_seconds": 60, "metadata": {"request": "one and the same"}});
+    let answers = at_once(16, |_| anna.mint_pat(body.clone()));
+    let distinct = |member: &str| {
+        let of: std::collections::BTreeSet<String> =
+            answers.iter().map(|made| text_of(made, member)).collect();
+        of.len()
+    };
+    assert_eq!((distinct("id"), distinct("token"), distinct("prefix")), (16, 16, 16));
+    let secrets: std::collections::BTreeSet<String> =
+        answers.iter().map(|made| text_of(made, "token")[34..77].to_owned()).collect();
+    assert_eq!(secrets.len(), 16);
+    assert_eq!(daemon.root().all("/v1/audit?action=token.create").len(), 16, "each has its entry");
+}

@@ -1,5 +1,10 @@
 //! The table of changes: one row for each kind of operation that writes.
 
+#![allow(
+    clippy::semicolon_if_nothing_returned,
+    reason = "what an operation gives is dropped by the macro, whatever it is"
+)]
+
 use core::{future::Future, pin::Pin};
 
 use serde_json::{Value, json};
@@ -65,13 +70,13 @@ fn to_user(change: impl FnOnce(&mut UserChange)) -> UserChange {
     wanted
 }
 
-fn object(value: Value) -> serde_json::Map<String, Value> {
+fn object(value: &Value) -> serde_json::Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
 fn line() -> Line {
     let line = json!({"sha256": "ab".repeat(32), "kind": "agent", "owner": "old-host", "name": "old"});
-    Line::read(object(line), |_| Some(Time::from_unix(1))).unwrap()
+    Line::read(object(&line), |_| Some(Time::from_unix(1))).unwrap()
 }
 
 fn project() -> ProjectName {
@@ -171,7 +176,7 @@ pub(super) const CHANGES: &[Change] = &[
         w.app.flush_refusals().await?
     }),
     change!("mint an enrolment", Complete, |w| {
-        let credentials = Some(object(json!({"a": "b"})));
+        let credentials = Some(object(&json!({"a": "b"})));
         let wish = EnrollmentWish { credentials, ..EnrollmentWish::default() };
         w.app.mint_enrollment(&w.root(Right::Operate)?, &wish).await?
     }),
@@ -193,7 +198,7 @@ pub(super) const CHANGES: &[Change] = &[
         .delete_host(&w.root(Right::Operate)?, w.ground.host)
         .await?),
     change!("put a host's credentials", Complete, |w| {
-        w.app.put_credentials(&w.root(Right::Operate)?, w.ground.host, &object(json!({"c": "d"}))).await?
+        w.app.put_credentials(&w.root(Right::Operate)?, w.ground.host, &object(&json!({"c": "d"}))).await?
     }),
     change!("read a host's credentials", Complete, |w| {
         w.app.read_credentials(&w.by(&w.ground.agent, Right::OwnHost).await?, w.ground.host).await?

@@ -39,7 +39,7 @@ use crate::{
     },
     settings::{Retention, Settings},
     store::{
-        Options, Store, TimeSource,
+        OpenError, Options, Store, TimeSource,
         tests::{
             faults::{made_with, opened_with},
             keyring,
@@ -318,16 +318,15 @@ pub(super) fn joining(token: Secret, hostname: &str) -> EnrollRequest {
 
 impl World {
     pub(super) fn over(ground: &Arc<Ground>, image: Image) -> Self {
-        Self::on(ground, &Disk::holding(ground.image(image).to_vec()))
+        Self::on(ground, &Disk::holding(ground.image(image).to_vec())).unwrap()
     }
 
-    /// Over whatever lies on a medium; it must be a store that opens.
-    #[track_caller]
-    pub(super) fn on(ground: &Arc<Ground>, disk: &Disk) -> Self {
+    /// Over whatever lies on a medium, if that is a store that opens.
+    pub(super) fn on(ground: &Arc<Ground>, disk: &Disk) -> Result<Self, OpenError> {
         let clock = Arc::new(AtomicU64::new(ground.now_ms));
-        let store = opened_with(disk, &second_ring(), &options(&clock)).unwrap();
+        let store = opened_with(disk, &second_ring(), &options(&clock))?;
         let app = application(store, second_ring(), ground.folder.path());
-        Self { app, ground: Arc::clone(ground), disk: disk.clone(), clock }
+        Ok(Self { app, ground: Arc::clone(ground), disk: disk.clone(), clock })
     }
 
     pub(super) fn root(&self, right: Right) -> Result<Authorized, Failure> {

@@ -26,7 +26,7 @@ struct Allowed<'a> {
 fn opened(ground: &Arc<Ground>, image: Vec<u8>, allowed: &Allowed<'_>) -> Disk {
     let disk = Disk::holding(image);
     disk.record();
-    let world = World::on(ground, &disk);
+    let world = World::on(ground, &disk).unwrap_or_else(|error| panic!("{}: {error}", allowed.what));
     let found = world.signature();
     let fits = found == *allowed.after || (found == *allowed.before && !allowed.acknowledged);
     assert!(fits, "{}: {found:?}", allowed.what);
@@ -66,7 +66,17 @@ fn cut(ground: &Arc<Ground>, change: &Change, some: Option<usize>, dice: &mut Di
         let image = after_power_loss(&start, done, dice);
         let recovering = opened(ground, image.clone(), &allowed).events();
         // And once more while it recovers, and while it closes.
-        let second = after_power_loss(&image, &recovering[..dice.below(recovering.len() + 1)], dice);
+        let second_cut = dice.below(recovering.len() + 1);
+        let second = after_power_loss(&image, &recovering[..second_cut], dice);
+        let allowed = Allowed {
+            what: format!(
+                "{}, and after {second_cut} of {} of the recovery {:?}",
+                allowed.what,
+                recovering.len(),
+                shape(&recovering[..second_cut])
+            ),
+            ..allowed
+        };
         opened(ground, second, &allowed);
         images += 2;
     }
@@ -98,4 +108,16 @@ fn an_acknowledged_change_of_any_kind_survives_a_power_cut_at_any_moment_and_no_
         }
     });
     println!("{} images of {} kinds of change", images.into_inner(), CHANGES.len());
+}
+
+fn shape(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| match event {
+            Event::Write(at, data) => format!("W{at}+{}", data.len()),
+            Event::SetLen(len) => format!("L{len}"),
+            Event::Sync => "S".to_owned(),
+            Event::Acknowledged(_) => "A".to_owned(),
+        })
+        .collect()
 }
