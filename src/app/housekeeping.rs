@@ -11,6 +11,7 @@ use super::{App, Failure};
 use crate::{
     records::token::LastUsed,
     rules::{audit, last_use, purge},
+    store::FLUSH_IDS_MAX,
 };
 
 /// How long the purge rests after it went through all tokens.
@@ -38,9 +39,15 @@ impl App {
         refusals.and(uses)
     }
 
+    /// Resolves when so many last uses wait that they should be brought to the disk before their time.
+    pub async fn last_use_crowded(&self) {
+        self.last_used.crowded().await;
+    }
+
     /// Brings last uses to the disk. What could not be written stays noted.
     pub async fn flush_last_use(&self) -> Result<(), Failure> {
-        for portion in self.last_used.waiting() {
+        for tokens in self.last_used.waiting().chunks(FLUSH_IDS_MAX) {
+            let portion = self.last_used.portion(tokens);
             let uses: Vec<LastUsed> = portion
                 .iter()
                 .map(|(token, noted)| LastUsed { token: *token, at: noted.at, ip: noted.ip })

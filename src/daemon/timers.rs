@@ -42,7 +42,10 @@ fn every(period: Duration) -> Interval {
 async fn flush(app: Arc<App>) {
     let mut every = every(FLUSH_INTERVAL);
     loop {
-        every.tick().await;
+        tokio::select! {
+            _ = every.tick() => {}
+            () = app.last_use_crowded() => {}
+        }
         if let Err(failure) = app.flush().await {
             tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");
         }

@@ -25,8 +25,11 @@ use super::{
     view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
 
-/// Rows that a transaction puts (`Some`) and removes (`None`), by table.
-pub type Rows = BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
+/// Rows of one table that are put (`Some`) and removed (`None`).
+pub type TableRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Rows that a transaction puts and removes, by table.
+pub type Rows = BTreeMap<TableId, TableRows>;
 
 /// What a finished operation asks the store to write, all of it or nothing.
 #[derive(Debug, Default)]
@@ -232,51 +235,81 @@ impl View for Txn<'_> {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), Fault> {
-        let own = self.rows.get(&table).map(|rows| own_rows(rows, range, direction)).unwrap_or_default();
-        let mut own = own.into_iter().peekable();
-        let mut stopped = false;
-        self.base.scan(table, range, direction, &mut |key, value| {
-            // Own rows that come before this one go first; one at this very key takes its place.
-            while let Some((own_key, own_value)) = own.peek() {
-                let order = match direction {
-                    Direction::Forwards => own_key.cmp(&key),
-                    Direction::Backwards => key.cmp(own_key),
-                };
-                if order == Ordering::Greater {
-                    break;
-                }
-                if let Some(own_value) = own_value
-                    && visit(own_key, own_value)?.is_break()
-                {
-                    stopped = true;
-                    return Ok(ControlFlow::Break(()));
-                }
-                own.next();
-                if order == Ordering::Equal {
-                    return Ok(ControlFlow::Continue(()));
-                }
+        let base =
+            |visit: &mut Visit<'_>| -> Result<(), Fault> { self.base.scan(table, range, direction, visit) };
+        scan_over(self.rows.get(&table), range, direction, base, &mut |layer, key, value| {
+            if layer == Layer::Below {
+                self.reads.borrow_mut().insert((table, key.to_vec()));
             }
-            self.reads.borrow_mut().insert((table, key.to_vec()));
-            let flow = visit(key, value)?;
-            stopped = flow.is_break();
-            Ok(flow)
-        })?;
-        if !stopped {
-            for (own_key, own_value) in own {
-                if let Some(own_value) = own_value
-                    && visit(own_key, own_value)?.is_break()
-                {
-                    break;
-                }
-            }
-        }
-        Ok(())
+            visit(key, value)
+        })
     }
 }
 
-/// The transaction's own rows of one table in `range`, in the order of the scan.
+/// Where a row of a scan over two layers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// From the rows that lie over the others.
+    Over,
+    /// From what lies below.
+    Below,
+}
+
+/// What a scan over two layers calls for each row: where it comes from, key, value.
+pub(crate) type VisitLayer<'a> = dyn FnMut(Layer, &[u8], &[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
+
+/// Scans what `base` scans, with the rows `own` of the same table laid over it. `own` is looked at for `range` and
+/// in `direction`; `base` must scan the same.
+pub(crate) fn scan_over(
+    own: Option<&TableRows>,
+    range: KeyRange<'_>,
+    direction: Direction,
+    base: impl FnOnce(&mut Visit<'_>) -> Result<(), Fault>,
+    visit: &mut VisitLayer<'_>,
+) -> Result<(), Fault> {
+    let own = own.map(|rows| own_rows(rows, range, direction)).unwrap_or_default();
+    let mut own = own.into_iter().peekable();
+    let mut stopped = false;
+    base(&mut |key, value| {
+        // Own rows that come before this one go first; one at this very key takes its place.
+        while let Some((own_key, own_value)) = own.peek() {
+            let order = match direction {
+                Direction::Forwards => own_key.cmp(&key),
+                Direction::Backwards => key.cmp(own_key),
+            };
+            if order == Ordering::Greater {
+                break;
+            }
+            if let Some(own_value) = own_value
+                && visit(Layer::Over, own_key, own_value)?.is_break()
+            {
+                stopped = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            own.next();
+            if order == Ordering::Equal {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+        let flow = visit(Layer::Below, key, value)?;
+        stopped = flow.is_break();
+        Ok(flow)
+    })?;
+    if !stopped {
+        for (own_key, own_value) in own {
+            if let Some(own_value) = own_value
+                && visit(Layer::Over, own_key, own_value)?.is_break()
+            {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows of one table in `range`, in the order of the scan.
 fn own_rows<'a>(
-    rows: &'a BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    rows: &'a TableRows,
     range: KeyRange<'_>,
     direction: Direction,
 ) -> Vec<(&'a [u8], Option<&'a [u8]>)> {

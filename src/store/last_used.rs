@@ -3,7 +3,7 @@
 //! Verification notes a use here and goes on; it never waits for the disk. A flush writes the notes in
 //! portions, and each stays here until it is on the disk: a session that is in use must not look idle for
 //! the moment of a flush, and a flush that fails loses nothing. Whoever asks for a token's last use asks
-//! here first and the store second.
+//! here first and the store second. When many wait, whoever flushes is told so before its time.
 
 use core::net::IpAddr;
 use std::{
@@ -11,13 +11,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use crate::{records::Time, token::TokenId};
 
 /// Notes are spread over so many locks, so that readers on several threads seldom meet.
 const SHARDS: usize = 64;
 /// Notes that one lock holds at the most; beyond it a use of yet another token is not noted until the next
-/// flush. About 200 MB in all, which only millions of tokens used within half a minute reach.
-const NOTES_MAX: usize = 50_000;
+/// flush. A map of that many is just full: 26 MB in all.
+const NOTES_MAX: usize = 7_168;
+/// When one lock holds so many, the next flush is due at once. Ids are spread evenly, so the others hold as many.
+const NOTES_CROWDED: usize = NOTES_MAX / 2;
 
 /// The most tokens that one operation of a flush writes.
 pub const FLUSH_IDS_MAX: usize = 1_000;
@@ -35,11 +39,12 @@ pub struct Noted {
 #[derive(Debug)]
 pub struct LastUsed {
     shards: Vec<Mutex<HashMap<TokenId, Noted>>>,
+    crowded: Notify,
 }
 
 impl Default for LastUsed {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), crowded: Notify::new() }
     }
 }
 
@@ -55,8 +60,17 @@ impl LastUsed {
             Entry::Vacant(place) if room => {
                 place.insert(Noted { at, ip });
             }
-            Entry::Occupied(_) | Entry::Vacant(_) => {}
+            Entry::Occupied(_) | Entry::Vacant(_) => return,
         }
+        if shard.len() == NOTES_CROWDED {
+            drop(shard);
+            self.crowded.notify_one();
+        }
+    }
+
+    /// Resolves when so many wait that they should be written before there is no room for more.
+    pub async fn crowded(&self) {
+        self.crowded.notified().await;
     }
 
     /// The last use of `token` that is noted here.
@@ -64,17 +78,21 @@ impl LastUsed {
         self.shard(token).get(&token).copied()
     }
 
-    /// All that waits, in portions that one operation each can write. It stays here until
-    /// [`LastUsed::written`].
-    pub fn waiting(&self) -> Vec<Vec<(TokenId, Noted)>> {
-        let mut all = Vec::new();
+    /// The tokens of which a use waits. Sorted: neighbours in the store are written together.
+    pub fn waiting(&self) -> Vec<TokenId> {
+        let mut all = Vec::with_capacity(self.backlog());
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(shard.iter().map(|(token, noted)| (*token, *noted)));
+            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied());
         }
-        // Neighbours in the store are written together.
-        all.sort_unstable_by_key(|(token, _)| *token);
-        all.chunks(FLUSH_IDS_MAX).map(<[_]>::to_vec).collect()
+        all.sort_unstable();
+        all
+    }
+
+    /// What waits of `tokens`, at most [`FLUSH_IDS_MAX`] of them: what one operation can write. It stays here
+    /// until [`LastUsed::written`].
+    pub fn portion(&self, tokens: &[TokenId]) -> Vec<(TokenId, Noted)> {
+        let first = tokens.iter().take(FLUSH_IDS_MAX);
+        first.filter_map(|token| self.of(*token).map(|noted| (*token, noted))).collect()
     }
 
     /// These have reached the disk. What was noted in the meantime goes on waiting.
@@ -121,9 +139,9 @@ mod tests {
         let notes = LastUsed::default();
         assert_eq!(notes.of(token(1)), None);
         notes.note(token(1), at(5), None);
-        let portions = notes.waiting();
+        let portion = notes.portion(&notes.waiting());
         assert_eq!(notes.of(token(1)).unwrap().at, at(5), "while it is being written");
-        notes.written(&portions[0]);
+        notes.written(&portion);
         assert_eq!((notes.of(token(1)), notes.backlog()), (None, 0));
     }
 
@@ -131,9 +149,9 @@ mod tests {
     fn what_was_noted_during_a_flush_waits_for_the_next() {
         let notes = LastUsed::default();
         notes.note(token(1), at(5), None);
-        let portions = notes.waiting();
+        let portion = notes.portion(&notes.waiting());
         notes.note(token(1), at(9), None);
-        notes.written(&portions[0]);
+        notes.written(&portion);
         assert_eq!(notes.of(token(1)).unwrap().at, at(9));
     }
 
@@ -148,9 +166,53 @@ mod tests {
     #[test]
     fn a_portion_holds_as_many_as_may_and_not_one_more() {
         let notes = LastUsed::default();
-        (0..1_000).for_each(|n| notes.note(token(n), at(1), None));
-        assert_eq!(notes.waiting().iter().map(Vec::len).collect::<Vec<_>>(), [1_000]);
-        notes.note(token(1_000), at(1), None);
-        assert_eq!(notes.waiting().iter().map(Vec::len).collect::<Vec<_>>(), [1_000, 1]);
+        (0..1_001).for_each(|n| notes.note(token(n), at(1), None));
+        let waiting = notes.waiting();
+        assert!(waiting.is_sorted() && waiting.len() == 1_001);
+        assert_eq!(notes.portion(&waiting).len(), 1_000);
+        assert_eq!(notes.portion(&waiting[..1_000]).len(), 1_000);
+    }
+
+    /// Tokens that all lie under one lock.
+    fn crowd(count: usize) -> impl Iterator<Item = TokenId> {
+        (0..u16::MAX)
+            .step_by(SHARDS)
+            .flat_map(|low| {
+                (0..8).map(move |high| {
+                    let mut random = [0; 10];
+                    random[7] = high;
+                    random[8..].copy_from_slice(&low.to_be_bytes());
+                    TokenId::from_parts(1, random)
+                })
+            })
+            .take(count)
+    }
+
+    #[test]
+    fn beyond_its_room_another_token_is_not_noted_and_a_noted_one_still_is() {
+        let notes = LastUsed::default();
+        let all: Vec<TokenId> = crowd(NOTES_MAX + 1).collect();
+        for token in &all {
+            notes.note(*token, at(1), None);
+        }
+        assert_eq!((notes.backlog(), notes.of(all[NOTES_MAX])), (NOTES_MAX, None));
+        notes.note(all[0], at(2), None);
+        assert_eq!(notes.of(all[0]).unwrap().at, at(2));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_notes_is_told_at_its_limit_and_not_before() {
+        use core::pin::pin;
+        use core::task::{Context, Poll, Waker};
+        let notes = LastUsed::default();
+        let mut told = pin!(notes.crowded());
+        let mut poll = || told.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let all: Vec<TokenId> = crowd(NOTES_CROWDED).collect();
+        for token in &all[1..] {
+            notes.note(*token, at(1), None);
+        }
+        assert_eq!(poll(), Poll::Pending);
+        notes.note(all[0], at(1), None);
+        assert_eq!(poll(), Poll::Ready(()));
     }
 }

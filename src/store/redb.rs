@@ -11,6 +11,7 @@ mod copy;
 mod error;
 mod guard;
 mod medium;
+mod pack;
 mod read_only;
 
 use std::{
@@ -28,8 +29,11 @@ use ::redb::{
     WriteTransaction,
 };
 
-use self::guard::{Guard, Guarded};
 pub(crate) use self::{batch::Batch, error::EngineError, guard::WriteFailure, medium::Medium};
+use self::{
+    guard::{Guard, Guarded},
+    pack::Loose,
+};
 use crate::records::{
     StoreKeys,
     view::{Direction, Fault, KeyRange, TableId, Visit},
@@ -59,6 +63,7 @@ pub(crate) struct Engine {
     database: Database,
     guard: Arc<Guard>,
     medium: Medium,
+    loose: Loose,
 }
 
 impl Engine {
@@ -103,7 +108,7 @@ impl Engine {
                 .set_check_integrity_on_open(opening.verify)
                 .create_with_backend(end)?)
         })?;
-        Ok(Self { database, guard, medium: medium.clone() })
+        Ok(Self { database, guard, medium: medium.clone(), loose: Loose::default() })
     }
 
     /// The state after the last commit, for reading.
@@ -146,6 +151,9 @@ impl Engine {
             let transaction = self.begin()?;
             let mut batch = Batch::over(&transaction, keys, &self.guard);
             let commit = work(&mut batch);
+            if commit {
+                batch.settle(&self.loose);
+            }
             match batch.into_fault() {
                 Some(fault) => transaction.abort().map_err(EngineError::from).and(Err(fault)),
                 None if commit => Ok(transaction.commit()?),
