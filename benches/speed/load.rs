@@ -1,18 +1,50 @@
-//! The load: so many connections that each ask, wait for the answer, and ask again.
+//! The load: so many connections that each ask, wait for the answer, and ask again. One thread waits for all
+//! of them, so that asking costs less than answering and the server is what is measured.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    buffer::spare_capacity,
+    event::{Timespec, epoll},
+};
+use serde::Serialize;
+
 use super::server::Server;
 
+const BUFFER_BYTES: usize = 512 * 1024;
+/// Longer than any answer may take.
+const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+
+/// Requests, to whom, from how many at once, and what the answers must begin with.
+pub struct Load<'a> {
+    pub server: &'a Server,
+    pub connections: usize,
+    pub requests: &'a [Vec<u8>],
+    pub status: u16,
+    pub begins: &'a [u8],
+}
+
+/// When a load ends.
+#[derive(Clone, Copy)]
+pub enum Until {
+    /// After a while; the requests are gone through over and over.
+    Elapsed(Duration),
+    /// When each request was answered once.
+    Answered,
+}
+
 /// What one round measured.
+#[derive(Clone, Default, Serialize)]
 pub struct Figures {
     pub per_second: f64,
+    /// Processor time of the server for each request.
     pub cpu_micros: f64,
+    /// The share of one processor that the server used.
+    pub busy: f64,
     pub median_micros: f64,
     pub p99_micros: f64,
 }
@@ -24,8 +56,22 @@ impl Figures {
         Self {
             per_second: of(|f| f.per_second),
             cpu_micros: of(|f| f.cpu_micros),
+            busy: of(|f| f.busy),
             median_micros: of(|f| f.median_micros),
             p99_micros: of(|f| f.p99_micros),
+        }
+    }
+
+    fn of(mut nanos: Vec<u32>, took: Duration, cpu_seconds: f64) -> Self {
+        nanos.sort_unstable();
+        let asked = nanos.len() as f64;
+        let micros = |share: f64| f64::from(nanos[((asked - 1.0) * share) as usize]) / 1e3;
+        Self {
+            per_second: asked / took.as_secs_f64(),
+            cpu_micros: cpu_seconds * 1e6 / asked,
+            busy: cpu_seconds / took.as_secs_f64(),
+            median_micros: micros(0.5),
+            p99_micros: micros(0.99),
         }
     }
 }
@@ -35,76 +81,174 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Asks `count` times over `connections`, each going through `requests` from a place of its own.
-pub fn run(server: &Server, requests: &[Vec<u8>], connections: usize, count: usize) -> Figures {
-    let cpu = server.cpu_seconds();
-    let began = Instant::now();
-    let each = count / connections;
-    let mut times: Vec<Duration> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..connections)
-            .map(|worker| scope.spawn(move || ask(server, requests, worker * 7919, each)))
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    });
-    let took = began.elapsed().as_secs_f64();
-    let asked = times.len() as f64;
-    times.sort_unstable();
-    let micros = |share: f64| times[((asked - 1.0) * share) as usize].as_secs_f64() * 1e6;
-    Figures {
-        per_second: asked / took,
-        cpu_micros: (server.cpu_seconds() - cpu) * 1e6 / asked,
-        median_micros: micros(0.5),
-        p99_micros: micros(0.99),
-    }
+/// Runs one load.
+pub fn run(load: &Load<'_>, until: Until) -> Figures {
+    run_all(&[load], until, &mut |_, _| {}).remove(0)
 }
 
-fn ask(server: &Server, requests: &[Vec<u8>], offset: usize, count: usize) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut buffer = vec![0; 64 * 1024];
-    (0..count)
-        .map(|turn| {
-            let request = &requests[(offset + turn) % requests.len()];
-            let began = Instant::now();
-            stream.write_all(request).unwrap();
-            read_answer(&mut stream, &mut buffer);
-            began.elapsed()
-        })
+/// Runs one load, and hands over the body of each answer.
+pub fn run_and_keep(load: &Load<'_>, until: Until) -> (Figures, Vec<Vec<u8>>) {
+    let mut bodies = Vec::new();
+    let figures = run_all(&[load], until, &mut |_, body| bodies.push(body.to_vec())).remove(0);
+    (figures, bodies)
+}
+
+/// Runs loads beside each other.
+pub fn run_all(loads: &[&Load<'_>], until: Until, each: &mut dyn FnMut(usize, &[u8])) -> Vec<Figures> {
+    let wait = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let mut callers: Vec<Caller> = Vec::new();
+    for (load, of) in loads.iter().enumerate() {
+        for _ in 0..of.connections {
+            let caller = Caller::new(load, of.server);
+            let data = epoll::EventData::new_u64(callers.len() as u64);
+            epoll::add(&wait, &caller.stream, data, epoll::EventFlags::IN).unwrap();
+            callers.push(caller);
+        }
+    }
+    let mut queues: Vec<Queue<'_>> = loads.iter().map(|load| Queue::new(load, until)).collect();
+    let cpu: Vec<f64> = loads.iter().map(|load| load.server.cpu_seconds()).collect();
+    let began = Instant::now();
+    let mut asking = 0usize;
+    for caller in &mut callers {
+        asking += usize::from(caller.ask(&mut queues[caller.load], began));
+    }
+    let mut ready = Vec::with_capacity(callers.len());
+    while asking > 0 {
+        epoll::wait(&wait, spare_capacity(&mut ready), Some(&PATIENCE)).unwrap();
+        assert!(!ready.is_empty(), "no answer within a minute");
+        for event in ready.drain(..) {
+            let caller = &mut callers[event.data.u64() as usize];
+            let load = loads[caller.load];
+            if let Some(body) = caller.read(load) {
+                let now = Instant::now();
+                let queue = &mut queues[caller.load];
+                queue.nanos.push(u32::try_from((now - caller.asked).as_nanos()).unwrap_or(u32::MAX));
+                each(caller.load, &caller.buffer[body.0..body.1]);
+                asking -= usize::from(!caller.ask(queue, now));
+            }
+        }
+    }
+    let took = began.elapsed();
+    let figures = queues.into_iter().zip(loads).zip(cpu);
+    figures
+        .map(|((queue, load), cpu)| Figures::of(queue.nanos, took, load.server.cpu_seconds() - cpu))
         .collect()
 }
 
-fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
-    let mut filled = 0;
-    loop {
-        let read = stream.read(&mut buffer[filled..]).unwrap();
+/// What is still to be asked.
+struct Queue<'a> {
+    requests: &'a [Vec<u8>],
+    next: usize,
+    ends: Option<Instant>,
+    nanos: Vec<u32>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(load: &Load<'a>, until: Until) -> Self {
+        let ends = match until {
+            Until::Elapsed(span) => Some(Instant::now() + span),
+            Until::Answered => None,
+        };
+        Self { requests: load.requests, next: 0, ends, nanos: Vec::new() }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<&'a [u8]> {
+        let over = self.ends.map_or(self.next == self.requests.len(), |ends| now >= ends);
+        if over {
+            return None;
+        }
+        let request = &self.requests[self.next % self.requests.len()];
+        self.next += 1;
+        Some(request)
+    }
+}
+
+/// One connection.
+struct Caller {
+    load: usize,
+    stream: TcpStream,
+    asked: Instant,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Caller {
+    fn new(load: usize, server: &Server) -> Self {
+        let stream = TcpStream::connect(server.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { load, stream, asked: Instant::now(), buffer: vec![0; BUFFER_BYTES], filled: 0 }
+    }
+
+    /// Sends the next request; false where there is none.
+    fn ask(&mut self, queue: &mut Queue<'_>, now: Instant) -> bool {
+        let Some(request) = queue.take(now) else { return false };
+        self.asked = now;
+        self.filled = 0;
+        self.stream.write_all(request).unwrap();
+        true
+    }
+
+    /// Reads what is there; where the answer is whole, from where to where its body lies.
+    fn read(&mut self, load: &Load<'_>) -> Option<(usize, usize)> {
+        let read = self.stream.read(&mut self.buffer[self.filled..]).unwrap();
         assert!(read > 0, "the server closed the connection");
-        filled += read;
-        let text = &buffer[..filled];
-        let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = std::str::from_utf8(&text[..end]).unwrap().to_ascii_lowercase();
-        let status: u16 = head[9..12].parse().unwrap();
-        assert!(status < 300 || status == 401, "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
-        if filled >= end + 4 + length {
-            return;
+        self.filled += read;
+        let (begin, end) = body(&self.buffer[..self.filled])?;
+        if self.filled < end {
+            return None;
+        }
+        let answer = &self.buffer[..end];
+        let good =
+            answer[9..12] == *load.status.to_string().as_bytes() && answer[begin..].starts_with(load.begins);
+        assert!(good, "{}", String::from_utf8_lossy(answer));
+        Some((begin, end))
+    }
+}
+
+/// From where to where the body of an answer lies, once its head is there.
+fn body(answer: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    let mut length = 0;
+    loop {
+        let line = &answer[at..];
+        let end = line.iter().position(|byte| *byte == b'\n')?;
+        let line = &line[..end];
+        at += end + 1;
+        if line == b"\r" {
+            return Some((at, at + length));
+        }
+        const NAME: &[u8] = b"content-length:";
+        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
+            length = std::str::from_utf8(&line[NAME.len()..]).unwrap().trim().parse().unwrap();
         }
     }
 }
 
-/// A GET as bytes.
-pub fn get(path: &str, bearer: Option<&str>) -> Vec<u8> {
-    let authorization =
-        bearer.map(|bearer| format!("Authorization: Bearer {bearer}\r\n")).unwrap_or_default();
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n").into_bytes()
+/// A GET as bytes, with that line of its head.
+pub fn get(path: &str, line: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n").into_bytes()
 }
 
-/// A POST as bytes.
-pub fn post(path: &str, bearer: &str, media_type: &str, body: &str) -> Vec<u8> {
+/// A bearer as a line of the head.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
+/// A POST of a form as bytes.
+pub fn form(path: &str, by: &str, body: &str) -> Vec<u8> {
+    post(path, by, "application/x-www-form-urlencoded", body)
+}
+
+/// A POST of JSON as bytes.
+pub fn json(path: &str, by: &str, body: &str) -> Vec<u8> {
+    post(path, by, "application/json", body)
+}
+
+fn post(path: &str, by: &str, media_type: &str, body: &str) -> Vec<u8> {
+    let by = if by.is_empty() { String::new() } else { format!("{}\r\n", bearer(by)) };
+    let length = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\n\
-         Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{by}Content-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

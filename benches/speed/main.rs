@@ -1,15 +1,17 @@
 //! How fast the daemon is, beside the fastest that it could be, in one run.
 //!
-//! Starts the release binary of bearerd and a bare HTTP server that answers the same number of bytes to
-//! everything, each pinned to one processor, with the load on the other, and asks them in turn, round by round.
-//! Prints for each question the throughput, its ratio to the bare server's, the processor time of the server
-//! process for each request as the kernel accounts for it, and the median and 99th percentile of the answer
-//! time. Absolute figures belong to the machine; the ratios carry over.
+//! Starts the release binary of bearerd and a bare HTTP server that is sent the same requests and answers as
+//! many bytes, each pinned to one processor, with the load on another, and asks them in turn, round by round,
+//! over stores of several sizes. Prints for each question the throughput, its ratio to the bare server's, the
+//! processor time of the server process for each request as the kernel accounts for it, and the median and
+//! 99th percentile of the answer time; then durable changes, starts, memory, lists and upkeep. Absolute
+//! figures belong to the machine; the ratios carry over.
 //!
-//!     cargo bench --bench speed                          # 100,000 tokens
-//!     cargo bench --bench speed -- --tokens 1000000 --rounds 5
+//!     cargo bench --bench speed                                       # 1,000 and 1,000,000 tokens
+//!     cargo bench --bench speed -- --sizes 1000,1000000,10000000 --stores DIR
 //!
-//! Nothing here asserts a time.
+//! A store is made once and used again by the next run; `--stores` says where. `benches/run` makes the
+//! document from the figures. Nothing here asserts a time.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,109 +22,141 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::assigning_clones,
+    clippy::missing_docs_in_private_items,
     unreachable_pub,
+    missing_docs,
     reason = "a benchmark fails by panicking and speaks on standard output"
 )]
 
-mod fill;
+mod changes;
+mod known;
 mod limit;
 mod load;
+mod report;
+mod scale;
 mod server;
+mod stock;
+mod verification;
 
-use std::{env, path::Path, time::Instant};
+use std::{env, fs, path::PathBuf, time::Duration};
 
-use load::Figures;
+use report::{Machine, Report, Size};
 use server::Server;
+use stock::Stock;
 
-/// Connections at once.
-const CONNECTIONS: usize = 16;
-/// Requests of one round.
-const REQUESTS: usize = 30_000;
-/// Durable changes of one round.
-const CHANGES: usize = 4_000;
+/// A store of fewer tokens than this is made anew for each run: changes would make it another size.
+const SMALL: u64 = 100_000;
 
 struct Options {
-    tokens: usize,
+    sizes: Vec<u64>,
+    stores: PathBuf,
     rounds: usize,
+    span: Duration,
+    figures: Option<PathBuf>,
+    only_make: bool,
 }
+
+impl Options {
+    fn of_arguments() -> Self {
+        let value = |name: &str| env::args().skip_while(|argument| argument != name).nth(1);
+        let sizes = value("--sizes").unwrap_or_else(|| "1000,1000000".to_owned());
+        let number = |name: &str, otherwise: u64| {
+            value(name).map_or(otherwise, |value| value.parse().expect("a whole number"))
+        };
+        Self {
+            sizes: sizes.split(',').map(|size| size.parse().expect("sizes as N,N")).collect(),
+            stores: value("--stores").map_or_else(|| env::temp_dir().join("bearerd-bench"), PathBuf::from),
+            rounds: number("--rounds", 3) as usize,
+            span: Duration::from_millis(number("--millis", 1_000)),
+            figures: value("--figures").map(PathBuf::from),
+            only_make: env::args().any(|argument| argument == "--only-make"),
+        }
+    }
+}
+
+const HELP: &str = "\
+cargo bench --bench speed -- [OPTIONS]
+    --sizes N,N      tokens of the stores; 1000,1000000
+    --stores DIR     where they are kept for the next run; bearerd-bench in the temporary directory
+    --rounds N       rounds of each question; 3
+    --millis N       length of a round; 1000
+    --figures FILE   write all figures as JSON
+    --only-make      make the stores, and measure nothing";
 
 fn main() {
-    if env::args().any(|argument| argument == limit::ARGUMENT) {
-        return limit::serve();
+    let arguments: Vec<String> = env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == limit::ARGUMENT) {
+        return limit::serve(arguments[at + 1].parse().unwrap(), arguments[at + 2].parse().unwrap());
     }
-    let options = Options { tokens: number("--tokens", 100_000), rounds: number("--rounds", 5) };
-    let folder = tempfile::tempdir().unwrap();
-    let filled = fill::store(folder.path(), options.tokens);
-    println!(
-        "{} tokens made in {:.1} s; store {:.1} MB, {:.0} bytes a token",
-        options.tokens,
-        filled.took.as_secs_f64(),
-        filled.bytes as f64 / 1e6,
-        filled.bytes as f64 / options.tokens as f64
-    );
-    let began = Instant::now();
-    let daemon = Server::daemon(folder.path());
-    println!("open to first listening line: {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
-    let limit = Server::limit();
-    questions(&options, &daemon, &limit, &filled);
-    changes(&daemon, &filled);
-    println!("\nmemory of the daemon: {:.0} MB", daemon.resident_bytes() as f64 / 1e6);
-    let began = Instant::now();
-    daemon.kill();
-    let again = Server::daemon(folder.path());
-    println!("open after kill -9: {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
-    drop(again);
-}
-
-/// Verification in all its forms, each against the bare server.
-fn questions(options: &Options, daemon: &Server, limit: &Server, filled: &fill::Filled) {
-    println!(
-        "\n{:<34} {:>9} {:>7} {:>9} {:>8} {:>8}",
-        "question", "per s", "ratio", "µs CPU", "p50 µs", "p99 µs"
-    );
-    let plain = load::get("/", None);
-    for (name, requests) in filled.questions() {
-        let mut ours = Vec::new();
-        let mut bare = Vec::new();
-        for _ in 0..options.rounds {
-            bare.push(load::run(limit, std::slice::from_ref(&plain), CONNECTIONS, REQUESTS));
-            ours.push(load::run(daemon, &requests, CONNECTIONS, REQUESTS));
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{HELP}");
+        return;
+    }
+    let options = Options::of_arguments();
+    let mut report = Report { machine: Machine::look(), sizes: Vec::new() };
+    for size in &options.sizes {
+        if *size < SMALL {
+            let _ = fs::remove_dir_all(options.stores.join(size.to_string()));
         }
-        let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours.per_second / bare.per_second);
-        let ratio = load::median(ratios.collect());
-        row(name, &Figures::medians(&ours), Some(ratio));
-        row("  bare server, same rounds", &Figures::medians(&bare), None);
+        let stock = Stock::of(&options.stores, *size);
+        println!(
+            "\n{size} tokens{}; file {:.0} MB, {:.0} bytes a token",
+            stock.took.map(|took| format!(", made in {:.1} s", took.as_secs_f64())).unwrap_or_default(),
+            stock.bytes() as f64 / 1e6,
+            stock.bytes() as f64 / stock.known.tokens as f64
+        );
+        if !options.only_make {
+            report.sizes.push(measured(&options, &stock));
+        }
+    }
+    if let Some(file) = options.figures {
+        fs::write(file, serde_json::to_string_pretty(&report).unwrap()).unwrap();
     }
 }
 
-/// Durable mints at 1, 16 and 64 callers.
-fn changes(daemon: &Server, filled: &fill::Filled) {
-    println!(
-        "\n{:<34} {:>9} {:>7} {:>9} {:>8} {:>8}",
-        "durable change", "per s", "", "µs CPU", "p50 µs", "p99 µs"
-    );
-    for callers in [1, 16, 64] {
-        let changes = if callers == 1 { CHANGES / 8 } else { CHANGES };
-        let figures = load::run(daemon, &[filled.mint()], callers, changes);
-        row(&format!("mint, {callers} callers"), &figures, None);
+/// All that is measured over one store.
+fn measured(options: &Options, stock: &Stock) -> Size {
+    let (rounds, span) = (options.rounds, options.span);
+    let bytes = stock.bytes();
+    let session = stock.session();
+    let (daemon, _) = Server::daemon(stock);
+    let verification = verification::all(&daemon, &stock.known, rounds, span);
+    let batches = verification::batches(&daemon, &stock.known, rounds, span);
+    say(&batches);
+    let last_use = scale::last_use(&daemon, &stock.known, span);
+    last_use.iter().for_each(say);
+    let memory_after_reading = daemon.memory();
+    let changes = changes::all(&daemon, &session, span);
+    let flood = changes::flood(&daemon, &stock.known, &session, rounds, span);
+    say(&flood);
+    let backup = scale::backup(stock);
+    say(&backup);
+    let memory = daemon.memory();
+    println!("memory {memory_after_reading:?} {memory:?}");
+    let stop = daemon.stop().as_secs_f64() * 1e3;
+    let starts = scale::starts(stock, &session);
+    say(&starts);
+    let upkeep = scale::upkeep(stock);
+    say(&upkeep);
+    Size {
+        tokens: stock.known.tokens,
+        bytes,
+        made_seconds: stock.took.map(|took| took.as_secs_f64()),
+        verification,
+        batches,
+        last_use,
+        changes,
+        flood,
+        backup,
+        memory_after_reading: memory_after_reading.0,
+        memory_most: memory.1,
+        stop,
+        starts,
+        upkeep,
     }
 }
 
-fn row(name: &str, figures: &Figures, ratio: Option<f64>) {
-    let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-    println!(
-        "{name:<34} {:>9.0} {ratio:>7} {:>9.1} {:>8.0} {:>8.0}",
-        figures.per_second, figures.cpu_micros, figures.median_micros, figures.p99_micros
-    );
-}
-
-fn number(name: &str, otherwise: usize) -> usize {
-    let mut arguments = env::args().skip_while(|argument| argument != name).skip(1);
-    arguments.next().map_or(otherwise, |value| value.parse().expect("a whole number"))
-}
-
-/// The folder in which the daemon under test has its configuration.
-fn config(folder: &Path) -> std::path::PathBuf {
-    folder.join("bearerd.toml")
+/// Says on one line what was measured, while the run goes on.
+fn say(figures: &impl serde::Serialize) {
+    println!("{}", serde_json::to_string(figures).unwrap());
 }
