@@ -82,6 +82,14 @@ impl App {
     }
 }
 
+#[cfg(test)]
+impl App {
+    /// Lets the purge go on, whatever its rest would be on a real clock.
+    pub(crate) fn wake_purge(&self) {
+        self.purge.0.lock().unwrap().rests_until = None;
+    }
+}
+
 impl Purge {
     /// Where the next step goes on; none while the purge rests.
     #[expect(clippy::option_option, reason = "resting, at the beginning, or after a row")]

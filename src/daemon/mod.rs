@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 mod banner;
 mod harden;
+#[cfg(test)]
+mod lives;
 pub mod logging;
 mod memory;
 mod run;

@@ -20,7 +20,7 @@ use crate::{
     http::{server::BindFault, time::rfc3339},
     records::{Fault, Time},
     settings::{Listen, ListenFault},
-    store::{Founding, FreshStore, OpenError, Options, Presence, Store, presence},
+    store::{Founding, FreshStore, OpenError, Options, Presence, Store, TimeSource, presence},
     token::{Key, KeyId, Keyring},
 };
 
@@ -114,12 +114,17 @@ pub(super) fn refuse_lost_clock(now: SystemTime) -> Result<(), StartError> {
 
 /// Opens the store, or makes it where there is none and never was one, and puts the daemon together.
 pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError> {
-    let dir = located.data.as_path();
+    open_at(sources, located, TimeSource::System)
+}
+
+/// The same by another clock than the system's.
+pub(super) fn open_at(sources: Sources, located: Located, time: TimeSource) -> Result<App, StartError> {
+    let (dir, now_ms) = (located.data.as_path(), time.millis());
     let first_start = presence(dir)? == Presence::Absent;
     let first_keyring = if first_start {
         data_directory::make(dir)
             .map_err(|fault| StartError::DataDirectory { dir: dir.to_owned(), fault })?;
-        Some(new_keyring()?)
+        Some(new_keyring(now_ms)?)
     } else {
         None
     };
@@ -131,10 +136,11 @@ pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError
         }
     })?;
     tell(&loaded);
-    let options = options(loaded.settings.limits.writer_queue, memory::limit());
+    let queue_operations_max = loaded.settings.limits.writer_queue;
+    let options = Options { time, ..options(queue_operations_max, memory::limit()) };
     let store = if first_start {
         let fresh = FreshStore { id: random()?, key: Key::new(random()?), nonce: random()? };
-        let founding = Founding::new(loaded.keyring.current(), fresh, clock_ms())?;
+        let founding = Founding::new(loaded.keyring.current(), fresh, now_ms)?;
         Store::create(dir, &founding, &options)?
     } else {
         Store::open(dir, &loaded.keyring, &options)?
@@ -163,15 +169,10 @@ fn tell(loaded: &Loaded) {
 }
 
 /// A keyring with one key of its own, named by the day.
-fn new_keyring() -> Result<Keyring, StartError> {
-    let day: String = rfc3339(Time::from_unix_millis(clock_ms())).chars().take(10).collect();
+fn new_keyring(now_ms: u64) -> Result<Keyring, StartError> {
+    let day: String = rfc3339(Time::from_unix_millis(now_ms)).chars().take(10).collect();
     let id = KeyId::of_day(&day, None).map_err(|_| Failure::Internal)?;
     Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
-}
-
-fn clock_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

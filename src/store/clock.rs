@@ -23,7 +23,8 @@ pub enum TimeSource {
 }
 
 impl TimeSource {
-    fn millis(&self) -> u64 {
+    /// What it says, in milliseconds since the epoch.
+    pub(crate) fn millis(&self) -> u64 {
         match self {
             Self::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)

@@ -72,7 +72,7 @@ impl House {
         let mut removed = 0;
         for _ in 0..hours {
             self.clock.fetch_add(HOUR_MS, Ordering::AcqRel);
-            self.app.purge.0.lock().unwrap().rests_until = None;
+            self.app.wake_purge();
             removed += self.app.purge_step().await.unwrap();
         }
         removed

@@ -1,0 +1,564 @@
+//! Random lives of a whole daemon, against a model that is too plain to be wrong.
+//!
+//! A life is a sequence of requests by anybody to anything: setup, users, sessions, PATs, service secrets,
+//! enrolments, hosts, clients, links, cookies, previews; of time passing, reloads, rotated and dropped keys,
+//! purges, restarts and kills. The daemon is started as it is started, on files of its own, and asked through its
+//! router. Every answer is what the model says; and after every step so is what every token, cookie and secret
+//! that was ever handed out is worth, what lists show of each, and the audit log.
+//!
+//! `BEARERD_LIVES` says how many lives; without it there are few.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use proptest::{prelude::*, test_runner::TestRunner};
+
+mod check;
+mod fleet;
+mod house;
+mod operate;
+mod people;
+mod plain;
+
+use house::{Body, House, Shows, Told};
+use plain::{DAY, GROUPS, Line, Model, Power, SCOPES, Service, Setup, User};
+
+/// When lives begin, in seconds.
+const NOW: u64 = 1_800_000_000;
+/// Lives where `BEARERD_LIVES` does not say otherwise.
+const LIVES: u32 = 48;
+const STEPS_MAX: usize = 48;
+const SPANS: [Option<u64>; 4] = [Some(60), Some(3_600), Some(3 * DAY), None];
+const PASSWORDS: [&str; 2] = ["correct horse battery staple", "troubadour and three more words"];
+/// Secrets that the service may be configured with.
+const SECRETS: u8 = 4;
+
+/// Who takes a step; picked among those there are.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Socket,
+    /// One of the newest sessions, dead or alive.
+    Session(usize),
+    /// Any token, whatever its kind.
+    Token(usize),
+    Secret(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    // People.
+    InstallToken {
+        force: bool,
+    },
+    SetUp {
+        token: usize,
+        email: usize,
+        password: u8,
+    },
+    AddUser {
+        who: Who,
+        email: usize,
+        groups: usize,
+    },
+    Regroup {
+        who: Who,
+        user: usize,
+        groups: usize,
+    },
+    Activate {
+        who: Who,
+        user: usize,
+        active: bool,
+    },
+    Password {
+        user: usize,
+        password: u8,
+    },
+    LogIn {
+        user: usize,
+        password: u8,
+    },
+    OpenSession {
+        who: Who,
+        user: usize,
+        span: usize,
+    },
+    EndSession {
+        who: Who,
+        session: usize,
+    },
+    EndCurrent {
+        who: Who,
+    },
+    Mint {
+        who: Who,
+        user: usize,
+        wish: Wish,
+    },
+    Rotate {
+        who: Who,
+        token: usize,
+        overlap: u64,
+    },
+    Revoke {
+        who: Who,
+        token: usize,
+    },
+    RevokeAny {
+        who: Who,
+        token: usize,
+    },
+    RevokePresented {
+        token: usize,
+    },
+    Switch {
+        who: Who,
+        token: usize,
+        on: bool,
+    },
+    Bulk {
+        filter: usize,
+        which: usize,
+        dry: bool,
+    },
+    Use {
+        who: Who,
+        inside: bool,
+    },
+    Introspect {
+        token: usize,
+        inside: bool,
+    },
+    // Hosts and portals.
+    MintEnrollment {
+        who: Who,
+        span: u64,
+        pinned: Option<u8>,
+        credentials: Option<u64>,
+    },
+    Enroll {
+        token: usize,
+        hostname: u8,
+        attempt: Option<u8>,
+    },
+    /// The same request as one that was answered.
+    EnrollAgain {
+        token: usize,
+    },
+    RevokeEnrollment {
+        who: Who,
+        token: usize,
+    },
+    RotateHost {
+        who: Who,
+        host: usize,
+        overlap: u64,
+    },
+    DeleteHost {
+        who: Who,
+        host: usize,
+    },
+    PutCredentials {
+        who: Who,
+        host: usize,
+        credentials: u64,
+    },
+    GetCredentials {
+        who: Who,
+        host: usize,
+    },
+    GetOwnCredentials {
+        host: usize,
+    },
+    AddClient {
+        who: Who,
+        slug: u8,
+    },
+    ActivateClient {
+        who: Who,
+        client: usize,
+        active: bool,
+    },
+    MintLink {
+        who: Who,
+        client: usize,
+        days: Option<u64>,
+        single: bool,
+    },
+    Enter {
+        link: usize,
+        press: bool,
+    },
+    RevokeLink {
+        who: Who,
+        link: usize,
+    },
+    Visit {
+        cookie: usize,
+    },
+    Assign {
+        who: Who,
+        project: usize,
+        client: usize,
+    },
+    Preview {
+        who: Who,
+        project: usize,
+    },
+    // The daemon.
+    Configure {
+        configured: bool,
+        groups: usize,
+        secrets: u8,
+    },
+    RotateKeys,
+    DropKey {
+        which: usize,
+    },
+    Reseal,
+    Pass {
+        seconds: u64,
+    },
+    /// To the last second of a token's life, or to the first after it.
+    PassToEnd {
+        token: usize,
+        after: bool,
+    },
+    /// Half days with the timers running.
+    Sleep {
+        half_days: u64,
+    },
+    Purge,
+    Restart {
+        clean: bool,
+    },
+}
+
+/// What is asked of a new PAT.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    span: usize,
+    scope: usize,
+    uses: Option<u64>,
+    jwt: bool,
+    inside: bool,
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    prop_oneof![
+        3 => Just(Who::Socket),
+        3 => (0..6usize).prop_map(Who::Session),
+        2 => (0..64usize).prop_map(Who::Token),
+        1 => (0..SECRETS).prop_map(Who::Secret),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let uses = prop::option::weighted(0.3, 1..3u64);
+    let wish = (0..SPANS.len(), 0..SCOPES.len(), uses, prop::bool::weighted(0.3), prop::bool::weighted(0.15));
+    wish.prop_map(|(span, scope, uses, jwt, inside)| Wish { span, scope, uses, jwt, inside })
+}
+
+fn overlap() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0u64), Just(50), Just(DAY)]
+}
+
+fn of_people() -> impl Strategy<Value = Step> {
+    use Step::*;
+    let (user, token, session) = (|| 0..5usize, || 0..24usize, || 0..8usize);
+    prop_oneof![
+        2 => prop::bool::weighted(0.3).prop_map(|force| InstallToken { force }),
+        2 => (0..3usize, 0..5usize, 0..2u8)
+            .prop_map(|(token, email, password)| SetUp { token, email, password }),
+        3 => (who(), 0..5usize, 0..GROUPS.len())
+            .prop_map(|(who, email, groups)| AddUser { who, email, groups }),
+        3 => (who(), user(), 0..GROUPS.len()).prop_map(|(who, user, groups)| Regroup { who, user, groups }),
+        3 => (who(), user(), any::<bool>()).prop_map(|(who, user, active)| Activate { who, user, active }),
+        1 => (user(), 0..2u8).prop_map(|(user, password)| Password { user, password }),
+        1 => (user(), 0..2u8).prop_map(|(user, password)| LogIn { user, password }),
+        5 => (who(), user(), 0..SPANS.len()).prop_map(|(who, user, span)| OpenSession { who, user, span }),
+        1 => (who(), session()).prop_map(|(who, session)| EndSession { who, session }),
+        1 => who().prop_map(|who| EndCurrent { who }),
+        8 => (who(), user(), wish()).prop_map(|(who, user, wish)| Mint { who, user, wish }),
+        4 => (who(), token(), overlap()).prop_map(|(who, token, overlap)| Rotate { who, token, overlap }),
+        2 => (who(), token()).prop_map(|(who, token)| Revoke { who, token }),
+        1 => (who(), token()).prop_map(|(who, token)| RevokeAny { who, token }),
+        1 => token().prop_map(|token| RevokePresented { token }),
+        3 => (who(), token(), any::<bool>()).prop_map(|(who, token, on)| Switch { who, token, on }),
+        1 => (0..9usize, 0..5usize, any::<bool>()).prop_map(|(filter, which, dry)| Bulk { filter, which, dry }),
+        7 => (who(), any::<bool>()).prop_map(|(who, inside)| Use { who, inside }),
+        2 => (token(), any::<bool>()).prop_map(|(token, inside)| Introspect { token, inside }),
+    ]
+}
+
+fn of_fleet() -> impl Strategy<Value = Step> {
+    use Step::*;
+    let (token, few, name) = (|| 0..8usize, || 0..4usize, || 0..3u8);
+    let span = prop_oneof![Just(600u64), Just(3_600), Just(DAY)];
+    let attempt = prop::option::weighted(0.7, 0..2u8);
+    prop_oneof![
+        4 => (who(), span, prop::option::weighted(0.3, name()), prop::option::of(0..100u64))
+            .prop_map(|(who, span, pinned, credentials)| MintEnrollment { who, span, pinned, credentials }),
+        6 => (token(), name(), attempt)
+            .prop_map(|(token, hostname, attempt)| Enroll { token, hostname, attempt }),
+        3 => few().prop_map(|token| EnrollAgain { token }),
+        1 => (who(), token()).prop_map(|(who, token)| RevokeEnrollment { who, token }),
+        2 => (who(), few(), overlap()).prop_map(|(who, host, overlap)| RotateHost { who, host, overlap }),
+        1 => (who(), few()).prop_map(|(who, host)| DeleteHost { who, host }),
+        1 => (who(), few(), 0..100u64)
+            .prop_map(|(who, host, credentials)| PutCredentials { who, host, credentials }),
+        1 => (who(), few()).prop_map(|(who, host)| GetCredentials { who, host }),
+        2 => few().prop_map(|host| GetOwnCredentials { host }),
+        2 => (who(), 0..4u8).prop_map(|(who, slug)| AddClient { who, slug }),
+        2 => (who(), few(), any::<bool>())
+            .prop_map(|(who, client, active)| ActivateClient { who, client, active }),
+        4 => (who(), few(), prop::option::of(Just(1u64)), any::<bool>())
+            .prop_map(|(who, client, days, single)| MintLink { who, client, days, single }),
+        6 => (token(), any::<bool>()).prop_map(|(link, press)| Enter { link, press }),
+        1 => (who(), token()).prop_map(|(who, link)| RevokeLink { who, link }),
+        3 => token().prop_map(|cookie| Visit { cookie }),
+        1 => (who(), 0..2usize, few()).prop_map(|(who, project, client)| Assign { who, project, client }),
+        3 => (who(), 0..2usize).prop_map(|(who, project)| Preview { who, project }),
+    ]
+}
+
+fn of_operators() -> impl Strategy<Value = Step> {
+    use Step::*;
+    let seconds = prop_oneof![
+        3 => 1..100u64,
+        1 => Just(60),
+        2 => 500..700u64,
+        2 => 3_000..4_000u64,
+        1 => Just(3_600),
+        1 => 40_000..80_000u64,
+        1 => Just(30 * DAY),
+    ];
+    prop_oneof![
+        5 => (prop::bool::weighted(0.8), 0..GROUPS.len(), 0..1u8 << SECRETS)
+            .prop_map(|(configured, groups, secrets)| Configure { configured, groups, secrets }),
+        3 => Just(RotateKeys),
+        3 => (0..3usize).prop_map(|which| DropKey { which }),
+        2 => Just(Reseal),
+        8 => seconds.prop_map(|seconds| Pass { seconds }),
+        4 => (0..24usize, any::<bool>()).prop_map(|(token, after)| PassToEnd { token, after }),
+        2 => (1..8u64).prop_map(|half_days| Sleep { half_days }),
+        1 => Just(Purge),
+        4 => any::<bool>().prop_map(|clean| Restart { clean }),
+    ]
+}
+
+fn life() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![5 => of_people(), 4 => of_fleet(), 3 => of_operators()];
+    prop::collection::vec(step, 1..STEPS_MAX)
+}
+
+/// A daemon and what is expected of it.
+struct World {
+    house: House,
+    model: Model,
+    /// The number of the newest entry that was looked at.
+    seen: u64,
+    /// The names of keys that were made so far.
+    keys_made: u32,
+}
+
+/// Somebody who asks.
+#[derive(Clone, Debug)]
+enum Caller {
+    Socket,
+    Nobody,
+    Token(usize, String),
+    Secret(u8, String),
+}
+
+impl Caller {
+    fn shows(&self) -> Shows<'_> {
+        match self {
+            Self::Socket => Shows::Socket,
+            Self::Nobody => Shows::Nothing,
+            Self::Token(_, text) | Self::Secret(_, text) => Shows::Bearer(text),
+        }
+    }
+}
+
+impl World {
+    /// A daemon after its first start: one service, an install token, nobody else.
+    fn new() -> Self {
+        let mut house = House::new(NOW);
+        let service = Service { configured: true, groups: 1, secrets: [0].into(), user: 0 };
+        write_configuration(&house, &service);
+        let text = house.start().expect("an install token at the first start");
+        let mut model = Model {
+            now: NOW,
+            users: Vec::new(),
+            tokens: Vec::new(),
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            cookies: Vec::new(),
+            projects: [None; 2],
+            keys: house.app().snapshot().keyring.ids().map(ToString::to_string).collect(),
+            service,
+            setup: Setup::default(),
+            hold: None,
+            refusals: std::collections::BTreeSet::new(),
+            log: vec!["service.update", "install.mint"],
+        };
+        let listed = house.ask(Shows::Socket, "GET", "/v1/users?limit=5", Body::None);
+        let shown = &listed.json["items"][0];
+        model.users.push(User {
+            id: text_of(shown, "id"),
+            email: text_of(shown, "email"),
+            groups: GROUPS[1].iter().map(ToString::to_string).collect(),
+            active: true,
+            password: None,
+            epoch: 0,
+            service: true,
+        });
+        let token = model.blank(crate::token::Kind::Install, &text, plain::Owner::Nobody, None);
+        model.setup.token = Some(model.keep(token));
+        Self { house, model, seen: 0, keys_made: 0 }
+    }
+
+    fn take(&mut self, step: Step) {
+        self.take_of_people(step);
+        self.take_of_fleet(step);
+        self.take_of_operators(step);
+    }
+
+    /// Who that is at this moment.
+    fn caller(&self, who: Who) -> Caller {
+        let sessions = |token: &plain::Token| token.kind == crate::token::Kind::Session;
+        let found = match who {
+            Who::Socket => return Caller::Socket,
+            Who::Secret(number) => return Caller::Secret(number, secret(number)),
+            Who::Session(back) => self.pick_token(back, sessions),
+            Who::Token(back) => self.pick_token(back, |_| true),
+        };
+        found.map_or(Caller::Nobody, |at| Caller::Token(at, self.model.tokens[at].text.clone()))
+    }
+
+    /// One of the tokens of which that holds, counted from the newest; one of which somebody was told the text.
+    fn pick_token(&self, back: usize, is_one: impl Fn(&plain::Token) -> bool) -> Option<usize> {
+        let tokens = &self.model.tokens;
+        let fit: Vec<usize> = (0..tokens.len())
+            .rev()
+            .filter(|at| !tokens[*at].text.is_empty() && is_one(&tokens[*at]))
+            .collect();
+        (!fit.is_empty()).then(|| fit[back % fit.len()])
+    }
+
+    /// Presents a token as a bearer: what comes of it, and what that does to the token.
+    fn present(&mut self, at: usize, inside: bool) -> bool {
+        let good = self.model.verdict(&self.model.tokens[at], inside).is_ok();
+        let now = self.model.now;
+        let token = &mut self.model.tokens[at];
+        if good {
+            token.noted = Some(now);
+            token.uses += u64::from(token.uses_max.is_some());
+        }
+        good
+    }
+
+    /// The status with which a caller is turned away from a route on that line of the table, if it is.
+    fn turned_away(&mut self, caller: &Caller, line: Line) -> Option<u16> {
+        let may = match caller {
+            Caller::Nobody => return Some(401),
+            Caller::Socket => line != Line::HostCredentials,
+            Caller::Token(at, _) => {
+                let at = *at;
+                if !self.present(at, false) {
+                    return Some(401);
+                }
+                self.model.may(&self.model.tokens[at], line)
+            }
+            Caller::Secret(number, _) => {
+                let service = &self.model.service;
+                if !service.configured || !service.secrets.contains(number) {
+                    return Some(401);
+                }
+                let power = self.model.users[service.user].power().max(Power::Introspect);
+                match line {
+                    Line::Itself | Line::OwnTokens => true,
+                    Line::OwnPats | Line::HostCredentials => false,
+                    Line::ForAnother | Line::Everything => power == Power::Administrate,
+                    Line::Operating => power >= Power::Operate,
+                }
+            }
+        };
+        (!may).then_some(403)
+    }
+
+    /// The user a caller is, with good credentials.
+    fn user_of(&self, caller: &Caller) -> Option<usize> {
+        match caller {
+            Caller::Socket | Caller::Nobody => None,
+            Caller::Token(at, _) => match self.model.tokens[*at].owner {
+                plain::Owner::User(user) => Some(user),
+                plain::Owner::Host(_) | plain::Owner::Client(_) | plain::Owner::Nobody => None,
+            },
+            Caller::Secret(..) => Some(self.model.service.user),
+        }
+    }
+
+    /// Whether a caller who was let through sees the tokens of everybody.
+    fn sees_all(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Socket => true,
+            Caller::Nobody => false,
+            Caller::Token(at, _) => self.model.power(&self.model.tokens[*at]) == Power::Administrate,
+            Caller::Secret(..) => self.model.users[self.model.service.user].power() == Power::Administrate,
+        }
+    }
+
+    /// Asks, and expects that status.
+    #[track_caller]
+    fn expect(&self, status: u16, caller: &Caller, method: &str, path: &str, body: Body) -> Told {
+        let told = self.house.ask(caller.shows(), method, path, body);
+        assert_eq!(told.status, status, "{method} {path} by {caller:?}: {}", told.json);
+        told
+    }
+}
+
+fn text_of(value: &serde_json::Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
+}
+
+fn secret(number: u8) -> String {
+    format!("secret-number-{number}-of-the-one-service-there-is")
+}
+
+fn write_configuration(house: &House, service: &Service) {
+    let mut text = "[tokens]\npurge_after = \"2d\"\n[limits]\nfailed_logins_per_minute = 0\n".to_owned();
+    if service.configured {
+        let groups = serde_json::json!(GROUPS[service.groups]);
+        text += &format!("[services.cron]\nsecret_file = \"cron.secret\"\ngroups = {groups}\n");
+    }
+    house.write("bearerd.toml", &text);
+    let secrets: Vec<String> = service.secrets.iter().map(|number| secret(*number)).collect();
+    house.write("cron.secret", &(secrets.join("\n") + "\n"));
+}
+
+fn lives() -> u32 {
+    std::env::var("BEARERD_LIVES").ok().map_or(LIVES, |lives| lives.parse().unwrap())
+}
+
+#[test]
+fn whatever_anybody_does_the_daemon_and_the_model_agree() {
+    let config = ProptestConfig { cases: lives(), max_shrink_iters: 4_000, ..ProptestConfig::default() };
+    let actions = RefCell::new(BTreeMap::<&str, u64>::new());
+    let outcome = TestRunner::new(config).run(&life(), |life| {
+        let mut world = World::new();
+        world.check();
+        for step in life {
+            world.take(step);
+            world.check();
+        }
+        for action in world.conclude() {
+            *actions.borrow_mut().entry(action).or_default() += 1;
+        }
+        Ok(())
+    });
+    println!("{:?}", actions.borrow());
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
