@@ -154,8 +154,9 @@ impl World {
             let reserved = ["introspect", "operator", "admin"];
             let words: Vec<&str> = scope.0.split(' ').collect();
             let lent = scope.1 <= user.power();
-            let left: Vec<&str> = words.into_iter().filter(|word| lent || !reserved.contains(word)).collect();
-            assert_eq!(shown["scope"], json!(left.join(" ")), "{token:?}");
+            let named: Vec<&str> =
+                words.into_iter().filter(|word| lent || !reserved.contains(word)).collect();
+            assert_eq!(shown["scope"], json!(named.join(" ")), "{token:?}");
         }
     }
 

@@ -107,9 +107,10 @@ impl House {
         let app = Arc::new(start::open_at(sources, located, time).unwrap());
         let minted = self.runtime.block_on(async {
             app.settle_in().await.unwrap();
-            match app.wants_install_token().unwrap() {
-                true => Some(app.mint_install_token(By::system(), false).await.unwrap()),
-                false => None,
+            if app.wants_install_token().unwrap() {
+                Some(app.mint_install_token(By::system(), false).await.unwrap())
+            } else {
+                None
             }
         });
         self.surface = Some((Arc::clone(&app), Surface::new(app)));

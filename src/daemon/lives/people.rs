@@ -298,28 +298,28 @@ impl World {
         } else {
             let told = self.expect(201, &caller, "POST", &path, Body::Json(body));
             self.model.log.push("token.create");
-            let like = Token {
+            let pattern = Token {
                 scope: wish.scope,
                 uses_max: wish.uses,
                 inside_only: wish.inside,
                 jwt: wish.jwt.then(|| self.model.key()),
                 ..self.model.blank(Kind::Pat, "", Owner::User(user), SPANS[wish.span])
             };
-            self.keep_pat(&told.json, like);
+            self.keep_pat(&told.json, &pattern);
         }
     }
 
-    /// Keeps a PAT that was just minted, alike to `like`, clamped by its scope.
-    fn keep_pat(&mut self, shown: &serde_json::Value, like: Token) {
-        let clamp = (like.scope == 1).then_some(3_600);
-        let span = [like.span, clamp].into_iter().flatten().min();
-        let fresh = self.model.blank(Kind::Pat, &text_of(shown, "token"), like.owner, span);
+    /// Keeps a PAT that was just minted, alike to `pattern`, clamped by its scope.
+    fn keep_pat(&mut self, shown: &serde_json::Value, pattern: &Token) {
+        let clamp = (pattern.scope == 1).then_some(3_600);
+        let span = [pattern.span, clamp].into_iter().flatten().min();
+        let fresh = self.model.blank(Kind::Pat, &text_of(shown, "token"), pattern.owner, span);
         self.model.keep(Token {
             id: text_of(shown, "id"),
-            scope: like.scope,
-            uses_max: like.uses_max,
-            inside_only: like.inside_only,
-            jwt: like.jwt.as_ref().map(|_| self.model.key()),
+            scope: pattern.scope,
+            uses_max: pattern.uses_max,
+            inside_only: pattern.inside_only,
+            jwt: pattern.jwt.as_ref().map(|_| self.model.key()),
             ..fresh
         });
     }
@@ -345,7 +345,7 @@ impl World {
             let told = self.expect(201, &caller, "POST", &path, body);
             self.model.log.push("token.rotate");
             self.model.retire(at, overlap);
-            self.keep_pat(&told.json, old);
+            self.keep_pat(&told.json, &old);
         }
     }
 

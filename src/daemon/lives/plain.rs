@@ -79,6 +79,7 @@ impl User {
 pub(super) type Sealed = Option<(String, u64)>;
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "plain beats clever here")]
 pub(super) struct Token {
     pub(super) kind: Kind,
     pub(super) id: String,
