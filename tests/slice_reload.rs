@@ -289,6 +289,64 @@ fn sockets_that_are_passed_are_served_by_their_names_and_nothing_is_opened_besid
 }
 
 #[test]
+fn who_asks_before_the_store_is_open_waits_and_gets_the_right_answer() {
+    let setup = with_secret(&service_secret("one"));
+    let public = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = std::sync::Arc::new(std::sync::Mutex::new(public.local_addr().unwrap().to_string()));
+    let admin = std::os::unix::net::UnixListener::bind(setup.path().join("passed.sock")).unwrap();
+    let caller = Caller::new(http::Target::Tcp(address)).bearer(&service_secret("one"));
+    // Connected and asked while nothing serves: a 401 now would make a client drop a good credential.
+    let mut early: Vec<Connection> = (0..8).map(|_| caller.connect()).collect();
+    for connection in &mut early {
+        connection.send(caller.request("GET", "/v1/me").bytes());
+    }
+    let mut child = passed(&setup, public.into(), admin.into(), "public:admin");
+    for connection in &mut early {
+        connection.answer().expect(200);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_socket_that_is_held_across_restarts_refuses_nobody() {
+    let setup = with_secret(&service_secret("one"));
+    let public = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = std::sync::Arc::new(std::sync::Mutex::new(public.local_addr().unwrap().to_string()));
+    let admin_path = setup.path().join("passed.sock");
+    let admin = std::os::unix::net::UnixListener::bind(&admin_path).unwrap();
+    let start = || {
+        passed(&setup, public.try_clone().unwrap().into(), admin.try_clone().unwrap().into(), "public:admin")
+    };
+    let caller = Caller::new(http::Target::Tcp(address)).bearer(&service_secret("one"));
+    let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut child = start();
+    caller.get("/v1/me").expect(200);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // Each on a connection of its own: none is refused, and none goes unanswered.
+                    caller.get("/v1/me").expect(200);
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..5 {
+            let before = served.load(Ordering::Relaxed);
+            eventually("some are served", || (served.load(Ordering::Relaxed) > before + 20).then_some(()));
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, Signal::TERM).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(0), "round {round}");
+            child = start();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_descriptor_that_is_no_listening_socket_is_refused() {
     let setup = with_secret(&service_secret("one"));
     let file = fs::File::open("/dev/null").unwrap();
