@@ -155,112 +155,109 @@ fn starting(daemon: &Daemon) -> std::process::Child {
 /// What is put in place before a start that must not come to anything.
 type Fault = fn(Setup) -> Setup;
 
+/// Its number, what it is, the fault, and a word of the line that tells it.
+const STARTS: &[(&str, &str, Fault, &str)] = &[
+    (
+        "P8",
+        "no configuration",
+        |setup| {
+            fs::remove_file(setup.path().join("bearerd.toml")).unwrap();
+            setup
+        },
+        "bearerd.toml",
+    ),
+    (
+        "P8",
+        "a folder as configuration",
+        |setup| {
+            fs::remove_file(setup.path().join("bearerd.toml")).unwrap();
+            fs::create_dir(setup.path().join("bearerd.toml")).unwrap();
+            setup
+        },
+        "bearerd.toml",
+    ),
+    ("P8", "an unknown key", |setup| setup.config("surprise = 1\n"), "surprise"),
+    ("P8", "no TOML", |setup| setup.config("[[[\n"), "bearerd.toml"),
+    (
+        "P8",
+        "an address that is not here",
+        |setup| setup.config("[server]\nlisten = [\"127.0.0.1:99999\"]\n"),
+        "99999",
+    ),
+    (
+        "P8",
+        "an address of another machine",
+        |setup| {
+            setup
+                .config("[server]\nlisten = [\"192.0.2.1:0\"]\nallow_remote = true\n")
+                .listening_as_configured()
+        },
+        "192.0.2.1",
+    ),
+    (
+        "P8",
+        "an address that is open to others",
+        |setup| setup.config("[server]\nlisten = [\"0.0.0.0:0\"]\n").listening_as_configured(),
+        "allow_remote",
+    ),
+    ("P8", "a log filter that is none", |setup| setup.variable("BEARERD_LOG", "loud=very"), "BEARERD_LOG"),
+    (
+        "P14",
+        "a data directory that everybody can write",
+        |setup| {
+            fs::create_dir(setup.path().join("data")).unwrap();
+            set_mode(&setup.path().join("data"), 0o777);
+            setup
+        },
+        "everybody",
+    ),
+    (
+        "P14",
+        "the same, where only owners delete",
+        |setup| {
+            fs::create_dir(setup.path().join("data")).unwrap();
+            set_mode(&setup.path().join("data"), 0o1777);
+            setup
+        },
+        "everybody",
+    ),
+    ("P14", "a file as data directory", |setup| setup.file("data", ""), "data"),
+    (
+        "P14",
+        "a link to nothing as data directory",
+        |setup| {
+            symlink("nowhere/at/all", setup.path().join("data")).unwrap();
+            setup
+        },
+        "data",
+    ),
+    (
+        "P14",
+        "a keyring that others can read",
+        |setup| {
+            fs::DirBuilder::new().mode(0o700).create(setup.path().join("data")).unwrap();
+            write_private(&setup.path().join("data/keyring"), "");
+            set_mode(&setup.path().join("data/keyring"), 0o644);
+            setup
+        },
+        "keyring",
+    ),
+    (
+        "P15",
+        "a credential that is not there",
+        |setup| {
+            setup
+                .config("[keys]\nfile = \"credential:ring\"\n")
+                .variable("CREDENTIALS_DIRECTORY", "/nonexistent")
+        },
+        "ring",
+    ),
+];
+
 #[test]
 fn a_start_that_cannot_be_is_one_line_and_nothing_is_served() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port_in_use = busy.local_addr().unwrap().to_string();
-    let rows: &[(&str, &str, Fault, &str)] = &[
-        (
-            "P8",
-            "no configuration",
-            |setup| {
-                fs::remove_file(setup.path().join("bearerd.toml")).unwrap();
-                setup
-            },
-            "bearerd.toml",
-        ),
-        (
-            "P8",
-            "a folder as configuration",
-            |setup| {
-                fs::remove_file(setup.path().join("bearerd.toml")).unwrap();
-                fs::create_dir(setup.path().join("bearerd.toml")).unwrap();
-                setup
-            },
-            "bearerd.toml",
-        ),
-        ("P8", "an unknown key", |setup| setup.config("surprise = 1\n"), "surprise"),
-        ("P8", "no TOML", |setup| setup.config("[[[\n"), "bearerd.toml"),
-        (
-            "P8",
-            "an address that is not here",
-            |setup| setup.config("[server]\nlisten = [\"127.0.0.1:99999\"]\n"),
-            "99999",
-        ),
-        (
-            "P8",
-            "an address of another machine",
-            |setup| {
-                setup
-                    .config("[server]\nlisten = [\"192.0.2.1:0\"]\nallow_remote = true\n")
-                    .listening_as_configured()
-            },
-            "192.0.2.1",
-        ),
-        (
-            "P8",
-            "an address that is open to others",
-            |setup| setup.config("[server]\nlisten = [\"0.0.0.0:0\"]\n").listening_as_configured(),
-            "allow_remote",
-        ),
-        (
-            "P8",
-            "a log filter that is none",
-            |setup| setup.variable("BEARERD_LOG", "loud=very"),
-            "BEARERD_LOG",
-        ),
-        (
-            "P14",
-            "a data directory that everybody can write",
-            |setup| {
-                fs::create_dir(setup.path().join("data")).unwrap();
-                set_mode(&setup.path().join("data"), 0o777);
-                setup
-            },
-            "everybody",
-        ),
-        (
-            "P14",
-            "the same, where only owners delete",
-            |setup| {
-                fs::create_dir(setup.path().join("data")).unwrap();
-                set_mode(&setup.path().join("data"), 0o1777);
-                setup
-            },
-            "everybody",
-        ),
-        ("P14", "a file as data directory", |setup| setup.file("data", ""), "data"),
-        (
-            "P14",
-            "a link to nothing as data directory",
-            |setup| {
-                symlink("nowhere/at/all", setup.path().join("data")).unwrap();
-                setup
-            },
-            "data",
-        ),
-        (
-            "P14",
-            "a keyring that others can read",
-            |setup| {
-                fs::DirBuilder::new().mode(0o700).create(setup.path().join("data")).unwrap();
-                write_private(&setup.path().join("data/keyring"), "");
-                set_mode(&setup.path().join("data/keyring"), 0o644);
-                setup
-            },
-            "keyring",
-        ),
-        (
-            "P15",
-            "a credential that is not there",
-            |setup| {
-                setup
-                    .config("[keys]\nfile = \"credential:ring\"\n")
-                    .variable("CREDENTIALS_DIRECTORY", "/nonexistent")
-            },
-            "ring",
-        ),
-    ];
     let judge = |number: &str, what: &str, setup: Setup, word: &str| {
         let failed = setup.does_not_start();
         assert_eq!(failed.code, Some(1), "{number} {what}: {failed:?}");
@@ -271,7 +268,7 @@ fn a_start_that_cannot_be_is_one_line_and_nothing_is_served() {
         assert_eq!(said.next(), None, "{number} {what}: {failed:?}");
         assert_eq!(failed.stdout, "", "{number} {what}");
     };
-    for (number, what, fault, word) in rows {
+    for (number, what, fault, word) in STARTS {
         judge(number, what, fault(Setup::new()), word);
     }
     judge("P8", "a port in use", Setup::new().argument("--listen").argument(&port_in_use), &port_in_use);

@@ -196,14 +196,13 @@ fn enabled(status: &Value, name: &str) -> bool {
 
 #[test]
 fn at_a_start_each_fault_turns_its_own_service_off_and_says_so() {
-    let mut config = String::new();
-    let mut setup = Setup::new();
+    let setup = Setup::new();
     for (number, (_, _, bytes, place, _)) in rows().into_iter().enumerate() {
-        config += &format!("[services.row-{number}]\nsecret_file = \"row-{number}.secret\"\n");
         place(&setup.path().join(format!("row-{number}.secret")), &secret(number, *bytes));
     }
-    setup = setup.config(&config);
-    let daemon = setup.start();
+    let service = |number| format!("[services.row-{number}]\nsecret_file = \"row-{number}.secret\"\n");
+    let config: String = (0..rows().len()).map(service).collect();
+    let daemon = setup.config(&config).start();
     let status = status(&daemon);
     for (number, (fault, what, bytes, _, meaning)) in rows().into_iter().enumerate() {
         let on = matches!(meaning, Works | WorksWithAWarning);

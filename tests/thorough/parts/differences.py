@@ -368,7 +368,7 @@ def on_a_kept_connection(port):
     head = "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM
     probe = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
     for lines in ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"):
-        data = (head + lines + "\r\n0\r\n\r\n").encode()
+        data = (head + lines + "\r\n7\r\ntoken=x\r\n0\r\n\r\n").encode()
         check("differences: a length beside a coding closes the connection", kept_open(port, data, probe), [400])
     # A million chunks of one byte are far over the limit of a body: 413, and no more is read than that takes.
     data = (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"
