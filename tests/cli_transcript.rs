@@ -110,7 +110,7 @@ fn users_from_the_command_line() {
     ends(&daemon, USAGE, &["user", "update", &id, "--group", "a", "--no-groups"], "");
     ends(&daemon, FAILED, &["user", "password", &id], "short");
     ends(&daemon, USAGE, &["user", "password", &id], "");
-    ends(&daemon, FAILED, &["user", "password", &id, "--file", "not-there"], "");
+    ends(&daemon, NOT_FOUND, &["user", "password", &id, "--file", "not-there"], "");
 }
 
 #[test]
@@ -168,6 +168,31 @@ fn tokens_from_the_command_line() {
 
     tells(&daemon, &["token", "update", &id, "--enabled", "false"], "changed");
     ends(&daemon, NOT_ACTIVE, &["verify"], &token);
+    tells(&daemon, &["token", "enable", &id], "enabled");
+    daemon.cli_with(&["verify"], &token).expect(DONE);
+    same_shape("token", &daemon.cli(&["token", "disable", &id, "--json"]).json());
+    ends(&daemon, NOT_ACTIVE, &["verify"], &token);
+    ends(&daemon, CONFLICT, &["token", "rotate", &id], "");
+    daemon.cli(&["token", "enable", &id]).expect(DONE);
+    let update = ["token", "update", &id, "--json"];
+    let metadata = daemon.cli_with(&[&update[..], &["--metadata", "-"]].concat(), r#"{"team": "a"}"#).json();
+    assert_eq!(metadata["metadata"], json!({"team": "a"}));
+    assert_eq!(daemon.cli(&[&update[..], &["--no-metadata"]].concat()).json()["metadata"], Value::Null);
+    ends(&daemon, USAGE, &["token", "update", &id, "--metadata", "-"], "[]");
+
+    let successor = secret_of(&daemon, &["token", "rotate", &id, "--overlap", "1h"], "pat");
+    assert!(daemon.is_active(&token) && daemon.is_active(&successor), "both live for the overlap");
+    let rotated = json_of(&daemon, "token-rotated", &["token", "rotate", &id], "");
+    assert!(!daemon.is_active(&token), "without an overlap the old one dies at once");
+    ends(&daemon, NOT_FOUND, &["token", "rotate", NO_TOKEN], "");
+    ends(&daemon, USAGE, &["token", "rotate", &id, "--overlap", "soon"], "");
+    ends(&daemon, FAILED, &["token", "rotate", &text_of(&rotated, "id"), "--overlap", "31d"], "");
+    assert_eq!(daemon.cli_with(&["token", "revoke", "-"], &successor).expect(DONE), "");
+    assert!(!daemon.is_active(&successor));
+    let several = daemon.cli(&["token", "revoke", NO_TOKEN, &text_of(&rotated, "id")]);
+    several.expect(NOT_FOUND);
+    assert!(several.stderr.contains(NO_TOKEN), "{}", several.stderr);
+    assert!(!daemon.is_active(&text_of(&rotated, "token")), "one that is not there keeps no other alive");
     json_of(&daemon, "token-revoked", &["token", "revoke", &id], "");
     tells(&daemon, &["token", "rm", &id], "revoked");
     let filter = ["token", "revoke-all", "--user", "ada@example.org"];
@@ -221,6 +246,20 @@ fn hosts_from_the_command_line() {
     secret_of(&daemon, &["host", "rotate", &host.id], "agt");
     shows(&daemon, &["host", "ls"], &["HOSTNAME", "web-9", "eu", "linux"]);
     shows(&daemon, &["host", "get", &host.id], &["web-9", "created_at"]);
+    shows(&daemon, &["host", "show", "WEB-9"], &[&host.id]);
+    let facts =
+        daemon.cli_with(&["host", "update", "web-9", "--facts", "-", "--json"], r#"{"rack": 7}"#).json();
+    assert_eq!(facts["facts"], json!({"rack": 7}));
+    assert_eq!(daemon.cli(&["host", "update", "web-9", "--no-tags", "--json"]).json()["tags"], json!([]));
+    let agents = daemon.cli(&["token", "list", "--kind", "agent", "--json"]).json();
+    assert_eq!(agents[0]["host_id"], json!(host.id));
+    let agent = text_of(&agents[0], "id");
+    same_shape("token", &daemon.cli(&["token", "show", &agent, "--json"]).json());
+    shows(&daemon, &["token", "list", "--kind", "agent"], &[&host.id]);
+    let meant = daemon.cli(&["token", "revoke-all", "--host", "web-9", "--dry-run", "--json"]).json();
+    assert!(meant["matches"].as_u64() > Some(0), "{meant}");
+    ends(&daemon, NOT_FOUND, &["token", "revoke-all", "--host", "web-0", "--dry-run"], "");
+    ends(&daemon, NOT_FOUND, &["host", "show", "web-0"], "");
     tells(&daemon, &["host", "rm", &host.id, "--yes"], "deleted");
     for verb in [&["show"][..], &["update", "--tag", "x"], &["delete", "--yes"], &["rotate"]] {
         ends(&daemon, NOT_FOUND, &[&["host"], verb, &[NO_HOST]].concat(), "");
@@ -247,7 +286,11 @@ fn clients_and_links_from_the_command_line() {
     assert!(!url.stderr.contains(&token_in(line, "lnk").unwrap()), "standard error holds the secret");
     shows(&daemon, &["link", "ls", &id], &["LABEL", "Jo", "/files", "in 2 d)"]);
     same_shape("ended", &daemon.cli(&["link", "revoke", &text_of(&made, "id"), "--json"]).json());
-    tells(&daemon, &["client", "disable", &id, "-y"], "deactivated");
+    shows(&daemon, &["client", "show", "acme"], &[&id]);
+    assert_eq!(daemon.cli(&["client", "update", "acme", "--name", "A", "--json"]).json()["name"], "A");
+    shows(&daemon, &["link", "list", "ACME"], &["/files"]);
+    ends(&daemon, NOT_FOUND, &["link", "create", "nobody"], "");
+    tells(&daemon, &["client", "disable", "acme", "-y"], "deactivated");
     tells(&daemon, &["client", "enable", &id], "active again");
 
     ends(&daemon, CONFLICT, &["client", "create", "acme", "Again"], "");
@@ -265,8 +308,18 @@ fn clients_and_links_from_the_command_line() {
 fn the_daemon_itself_from_the_command_line() {
     let mut daemon = Setup::new().service("robot", &["admin"]).start();
     json_of(&daemon, "status", &["status"], "");
-    let told = shows(&daemon, &["status"], &["version", "reload.outcome", "services.robot.enabled", "ago)"]);
+    let address = format!("http://{}", daemon.address());
+    let words =
+        ["well", "version", "ago)", "pending", "1 install", "(current)", "(admins)", "robot", &address];
+    let told = shows(&daemon, &["status"], &words);
     assert!(!told.stdout.contains('{'), "nothing is left as JSON: {}", told.stdout);
+    let status = daemon.cli(&["status", "--json"]).json();
+    let admin = format!("unix:{}", daemon.socket().display());
+    let listeners = json!([{"door": "public", "address": address}, {"door": "admin", "address": admin}]);
+    assert_eq!(status["listeners"], listeners);
+    assert_eq!(status["degraded"], json!(false));
+    let counts = json!({"install": 1, "session": 0, "pat": 0, "enrollment": 0, "agent": 0, "link": 0});
+    assert_eq!(status["tokens"], counts);
     json_of(&daemon, "reload", &["reload"], "");
     tells(&daemon, &["reload"], "reloaded");
     daemon.rewrite("bearerd.toml", "[server]\nnot_known = 1\n");
@@ -300,7 +353,7 @@ fn the_daemon_itself_from_the_command_line() {
 fn keys_from_the_command_line() {
     let mut daemon = Daemon::start();
     json_of(&daemon, "keys-list", &["keys", "list"], "");
-    shows(&daemon, &["keys", "ls"], &["ID", "CURRENT", "true"]);
+    shows(&daemon, &["keys", "ls"], &["ID", "CURRENT", "yes"]);
     let before = daemon.cli(&["keys", "list", "--json"]).json();
     let new = daemon.cli(&["keys", "new"]);
     assert!(new.expect(DONE).starts_with("current ") && new.stderr.is_empty());
@@ -352,32 +405,8 @@ fn a_backup_takes_the_place_of_nothing() {
     ends(&daemon, CONFLICT, &["backup", &at("link")], "");
     assert!(!daemon.file("elsewhere").exists(), "a symlink is not followed");
     ends(&daemon, CONFLICT, &["backup", daemon.directory().to_str().unwrap()], "");
-    ends(&daemon, FAILED, &["backup", &at("no-folder/file")], "");
+    ends(&daemon, NOT_FOUND, &["backup", &at("no-folder/file")], "");
     ends(&daemon, USAGE, &["backup"], "");
-    if fs::metadata("/dev/full").is_ok() {
-        // A disk that is full stands in for itself: what is written first leads to one.
-        symlink("/dev/full", at("full.bearerd-part")).unwrap();
-        ends(&daemon, FAILED, &["backup", &at("full")], "");
-        assert!(!daemon.file("full").exists());
-    }
-    let parts = fs::read_dir(daemon.directory()).unwrap().map(|entry| entry.unwrap().file_name());
-    let left: Vec<_> = parts.filter(|name| name.to_string_lossy().ends_with("-part")).collect();
-    assert_eq!(left, ["full.bearerd-part"], "nothing half done is left, and what was there is not removed");
-}
-
-#[test]
-fn what_a_killed_backup_left_is_no_obstacle_and_what_another_one_writes_is_left_alone() {
-    let daemon = Daemon::start();
-    let (file, part) = (daemon.file("backup"), daemon.file("backup.bearerd-part"));
-    fs::write(&part, "the first half").unwrap();
-    let other = fs::File::open(&part).unwrap();
-    other.lock_shared().unwrap();
-    let told = ends(&daemon, CONFLICT, &["backup", file.to_str().unwrap()], "");
-    assert!(told.contains("another backup"), "{told}");
-    assert_eq!(fs::read(&part).unwrap(), b"the first half");
-    drop(other);
-    ends(&daemon, DONE, &["backup", file.to_str().unwrap()], "");
-    assert!(file.exists() && !part.exists());
 }
 
 #[test]
@@ -387,7 +416,7 @@ fn check_and_restore_from_the_command_line() {
     daemon.cli(&["backup", &backup]).expect(DONE);
     json_of(&daemon, "check", &["check"], "");
     tells(&daemon, &["check"], "left out");
-    ends(&daemon, FAILED, &["restore", &backup, "--yes"], "");
+    assert!(ends(&daemon, CONFLICT, &["restore", &backup, "--yes"], "").contains("stop it first"));
     assert_eq!(daemon.stop().code(), Some(0));
     json_of(&daemon, "check-stopped", &["check"], "");
     tells(&daemon, &["check"], "nothing is wrong");
@@ -425,7 +454,7 @@ fn an_import_with_a_broken_line_takes_nothing_in() {
     let told = daemon.cli(&["import", &good]);
     assert_eq!(told.expect(DONE), "");
     assert!(told.stderr.contains("line 2: is known already"), "{}", told.stderr);
-    ends(&daemon, FAILED, &["import", "not-there"], "");
+    ends(&daemon, NOT_FOUND, &["import", "not-there"], "");
 }
 
 #[test]
@@ -457,8 +486,15 @@ fn without_a_daemon_every_command_says_where_it_looked() {
     fs::write(directory.path().join("lines"), "").unwrap();
     alone(directory.path(), &["import", "lines"]).expect(UNREACHABLE);
     for arguments in [&["install-token"][..], &["compact"], &["audit", "verify"]] {
-        alone(directory.path(), &[arguments, &["--data", "none"][..]].concat()).expect(NOT_FOUND);
+        let outcome = alone(directory.path(), &[arguments, &["--data", "none"][..]].concat());
+        assert_eq!(outcome.expect(NOT_FOUND), "", "{arguments:?}");
+        let begin = "no store in none. `bearerd serve --data none` makes one";
+        assert!(outcome.stderr.contains(begin), "{arguments:?}: {}", outcome.stderr);
+        fs::create_dir_all(directory.path().join("empty")).unwrap();
+        alone(directory.path(), &[arguments, &["--data", "empty"][..]].concat()).expect(NOT_FOUND);
+        fs::remove_dir(directory.path().join("empty")).expect("still empty");
     }
+    alone(directory.path(), &["keys", "rotate", "--data", "none"]).expect(NOT_FOUND);
     assert!(!directory.path().join("none").exists(), "no command but `serve` makes a store");
     let left: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -493,6 +493,22 @@ async fn a_body_that_drips_is_a_408_and_a_handler_that_never_ends_a_503() {
 }
 
 #[tokio::test]
+async fn what_an_operator_has_done_takes_as_long_as_it_takes() {
+    let mut server = start(Limits { request: SHORT, ..LIMITS }).await;
+    let mut operator = server.connect_admin().await;
+    operator.say(get("/wait")).await;
+    server.entered.recv().await.unwrap();
+    // What came after it has reached its limit, and so had it, if it had one.
+    refused(&server.exchange(get("/never")).await, 503);
+    server.go.notify_one();
+    body_is(&operator.answer().await, "waited");
+    let mut slow = server.connect_admin().await;
+    slow.say(post("/echo", "Content-Length: 2\r\n\r\nh")).await;
+    refused(&slow.answer().await, 408);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_read_is_cut() {
     let server = start(Limits { request: SHORT, stall: SHORT, ..LIMITS }).await;
     for path in ["/big", "/endless"] {

@@ -79,6 +79,7 @@ fn openapi_tells_every_route_of_the_contract() {
         ("patch", "/v1/tokens/{}"),
         ("post", "/v1/tokens/{}/rotate"),
         ("get", "/v1/admin/tokens"),
+        ("get", "/v1/admin/tokens/{}"),
         ("delete", "/v1/admin/tokens/{}"),
         ("post", "/v1/admin/tokens/revoke"),
         ("post", "/v1/admin/tokens/lookup"),

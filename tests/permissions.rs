@@ -186,6 +186,7 @@ fn who_administers() {
         ("GET", format!("/v1/users/user_{NOBODY}"), None),
         ("PATCH", format!("/v1/users/{}", world.anna.id), Some(json!({"name": "Anna"}))),
         ("GET", "/v1/admin/tokens".into(), None),
+        ("GET", format!("/v1/admin/tokens/token_{NOBODY}"), None),
         ("DELETE", format!("/v1/admin/tokens/token_{NOBODY}"), None),
         (
             "POST",

@@ -97,6 +97,7 @@ pub struct App {
     walking: walk::Walking,
     slots: Arc<slots::SlotUses>,
     metrics: Metrics,
+    serving: status::Serving,
     draining: AtomicBool,
 }
 
@@ -117,6 +118,7 @@ impl App {
             walking: walk::Walking::default(),
             slots: Arc::default(),
             metrics: Metrics::default(),
+            serving: status::Serving::default(),
             draining: AtomicBool::new(false),
         }
     }

@@ -77,6 +77,11 @@ impl App {
         self.look(|view, now| inventory::list_all(view, filter, now, &|id| self.noted(id), page))
     }
 
+    /// One token of whatever kind.
+    pub fn any_token(&self, id: TokenId) -> Result<Owned, Failure> {
+        self.look(|view, now| inventory::show_any(view, id, now, &|id| self.noted(id)))
+    }
+
     /// Revokes a token of whatever kind.
     pub async fn revoke_any(&self, who: &Authorized, id: TokenId) -> Result<(), Failure> {
         self.change(who, move |txn, _, who| inventory::revoke_any(txn, who, id)).await

@@ -17,7 +17,10 @@ use super::{
     client::{Answer, AskError, Client},
     output::{self, Column},
 };
-use crate::config::{load, locate};
+use crate::{
+    config::{load, locate, span},
+    settings::Bounds,
+};
 
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -67,6 +70,16 @@ impl Stop {
         Self { exit: Exit::NotFound, says: says.into() }
     }
 
+    /// A file that cannot be used, named, with what the system says.
+    pub fn of_file(path: &Path, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            io::ErrorKind::PermissionDenied => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Self { exit, says: format!("{}: {error}", path.display()) }
+    }
+
     /// Nobody listens any more: `bearerd token list | head`.
     pub const fn quietly() -> Self {
         Self { exit: Exit::Done, says: String::new() }
@@ -87,6 +100,7 @@ impl Stop {
 impl From<AskError> for Stop {
     fn from(error: AskError) -> Self {
         let exit = match error {
+            AskError::System(error) if error.kind() == io::ErrorKind::BrokenPipe => return Self::quietly(),
             AskError::Unreachable(_) => Exit::Unreachable,
             AskError::NotLetIn(_) => Exit::Denied,
             AskError::Broken(_) | AskError::System(_) => Exit::Failed,
@@ -149,11 +163,9 @@ impl Common {
             return Err(Stop::failed("the daemon's answer holds no secret"));
         };
         for (name, value) in answer.as_object().into_iter().flatten() {
-            if name != secret && !value.is_null() && !value.is_object() {
-                output::tell(&format!(
-                    "{name}: {}",
-                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-                ));
+            let says = !value.is_null() && !value.is_object() && !value.as_array().is_some_and(Vec::is_empty);
+            if name != secret && says {
+                output::tell(&format!("{}: {}", output::shown(name), output::cell(Some(value))));
             }
         }
         output::line(text)
@@ -163,6 +175,16 @@ impl Common {
     pub fn list(&self, target: &str, columns: &[Column], limit: Option<usize>) -> Result<(), Stop> {
         let items = self.items(target, limit)?;
         if self.json { output::json(&Value::Array(items)) } else { output::table(columns, &items) }
+    }
+
+    /// The id of the first item of a list whose `member` is `name`, in whatever case.
+    pub fn id_by_name(&self, target: &str, member: &str, name: &str) -> Result<Option<String>, Stop> {
+        let is_it = |item: &&Value| {
+            item.get(member).and_then(Value::as_str).is_some_and(|other| other.eq_ignore_ascii_case(name))
+        };
+        let items = self.items(target, None)?;
+        let found = items.iter().find(is_it).and_then(|item| item.get("id")).and_then(Value::as_str);
+        Ok(found.map(str::to_owned))
     }
 
     /// The items of a list, page by page.
@@ -207,6 +229,14 @@ pub fn good(answer: Answer) -> Result<Value, Stop> {
     if answer.is_good() { Ok(answer.body) } else { Err(Stop::refused(&answer)) }
 }
 
+/// A span of time as an argument: seconds, or as people write it, such as `90s`, `12h` or `30d`.
+pub fn span(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => span::parse(text, Bounds::new(0, u64::MAX)).map_err(|fault| fault.to_string()),
+    }
+}
+
 /// Text as it goes into a query or a path.
 pub fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
@@ -218,10 +248,9 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
     let mut text = Zeroizing::new(String::new());
     match from {
         Some(path) if path != Path::new("-") => {
-            let named = path.display().to_string();
-            let file = fs::File::open(path).map_err(|error| unreadable(&named, error))?;
+            let file = fs::File::open(path).map_err(|error| Stop::of_file(path, &error))?;
             let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(|error| unreadable(&named, error))?;
+            read.map_err(|error| Stop::of_file(path, &error))?;
         }
         None if io::stdin().is_terminal() => {
             *text = rpassword::prompt_password(prompt).map_err(|error| unreadable("the terminal", error))?;
@@ -232,5 +261,26 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
         }
     }
     let trimmed = Zeroizing::new(text.trim().to_owned());
-    if trimmed.is_empty() { Err(Stop::usage("there is no secret on standard input")) } else { Ok(trimmed) }
+    if !trimmed.is_empty() {
+        return Ok(trimmed);
+    }
+    Err(Stop::usage(match from {
+        Some(path) if path != Path::new("-") => format!("{} is empty", path.display()),
+        Some(_) | None => "nothing came on standard input, where a secret is expected".to_owned(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_seconds_or_what_people_write() {
+        assert_eq!(span("0"), Ok(0));
+        assert_eq!(span("90"), Ok(90));
+        assert_eq!(span("90s"), Ok(90));
+        assert_eq!(span("1h 30m"), Ok(5_400));
+        assert!(span("soon").is_err());
+        assert!(span("-1").is_err());
+    }
 }

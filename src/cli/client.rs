@@ -123,12 +123,12 @@ impl Client {
         })
     }
 
-    /// Asks for a stream and hands it on piece by piece; its headers come back. An answer that is no stream but a
-    /// problem comes back as such.
+    /// Asks for a stream and hands it on piece by piece, each with the headers; these come back. An answer that is
+    /// no stream but a problem comes back as such.
     pub fn stream(
         &self,
         target: &str,
-        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+        take: &mut dyn FnMut(&HeaderMap, &[u8]) -> io::Result<()>,
     ) -> Result<Result<HeaderMap, Answer>, AskError> {
         self.runtime.block_on(async {
             let response = self.send(Method::GET, target, None, Vec::new()).await?;
@@ -139,7 +139,7 @@ impl Client {
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|error| AskError::Broken(error.to_string()))?;
                 if let Some(piece) = frame.data_ref() {
-                    take(piece)?;
+                    take(&head.headers, piece)?;
                 }
             }
             Ok(Ok(head.headers))

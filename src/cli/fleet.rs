@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, secret},
+    ask::{Common, encoded, secret, span},
     output::Column,
 };
+use crate::token::{ClientId, HostId};
 
 const ENROLLMENTS: &[Column] = &[
     ("id", "/id"),
@@ -53,8 +54,8 @@ pub(super) enum Enroll {
         /// A tag of the host; may be given several times
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
-        /// Seconds until it expires, at most a day; an hour if absent
-        #[arg(long, value_name = "SECONDS")]
+        /// How long it can be used, such as 3600 or 12h, at most a day; an hour if absent
+        #[arg(long, value_name = "SPAN", value_parser = span)]
         ttl: Option<u64>,
         /// Seal the JSON object in this file for the host; `-` for standard input
         #[arg(long, value_name = "FILE")]
@@ -108,36 +109,42 @@ pub(super) enum Host {
     /// Show one host
     #[command(visible_alias = "get")]
     Show {
-        /// Its id
-        id: String,
+        /// Its id or name
+        host: String,
     },
-    /// Change a host's tags, in place of those it had
+    /// Change a host's tags or facts, in place of those it had
     #[command(visible_alias = "edit")]
     Update {
-        /// Its id
-        id: String,
+        /// Its id or name
+        host: String,
         /// A tag; may be given several times
-        #[arg(long = "tag", value_name = "TAG", required = true)]
-        tags: Vec<String>,
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Option<Vec<String>>,
+        /// Take all tags away
+        #[arg(long, conflicts_with = "tags")]
+        no_tags: bool,
+        /// The JSON object in this file are its facts from now on; `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        facts: Option<PathBuf>,
     },
     /// Delete a host; its agent's token dies
     #[command(visible_alias = "rm")]
     Delete {
-        /// Its id
-        id: String,
+        /// Its id or name
+        host: String,
     },
     /// Give a host a new agent token, alone on standard output
     Rotate {
-        /// Its id
-        id: String,
-        /// Seconds that the old one lives on
-        #[arg(long, value_name = "SECONDS")]
+        /// Its id or name
+        host: String,
+        /// How long the old one lives on, such as 3600 or 1h; not at all if absent
+        #[arg(long, value_name = "SPAN", value_parser = span)]
         overlap: Option<u64>,
     },
     /// Seal new credentials for a host: the JSON object in a file, or on standard input
     Credentials {
-        /// Its id
-        id: String,
+        /// Its id or name
+        host: String,
         /// The file, `-` for standard input
         file: Option<PathBuf>,
     },
@@ -145,30 +152,59 @@ pub(super) enum Host {
 
 impl Host {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
-        let at = |id: &str| format!("/v1/hosts/{}", encoded(id));
+        let at = |named: &str| Ok::<_, Stop>(format!("/v1/hosts/{}", encoded(&host(common, named)?)));
         match self {
             Self::List { limit } => common.list("/v1/hosts", HOSTS, limit),
-            Self::Show { id } => common.show(&common.get(&at(&id))?),
-            Self::Update { id, tags } => {
-                let host = common.ask(Method::PATCH, &at(&id), Some(&json!({"tags": tags})))?;
+            Self::Show { host } => common.show(&common.get(&at(&host)?)?),
+            Self::Update { host, tags, no_tags, facts } => {
+                let mut change = Map::new();
+                let tags = if no_tags { Some(Vec::new()) } else { tags };
+                change.extend(tags.map(|tags| ("tags".to_owned(), tags.into())));
+                if let Some(file) = facts {
+                    change.insert("facts".to_owned(), object(&file)?);
+                }
+                if change.is_empty() {
+                    return Err(Stop::usage("say what to change: --tag, --no-tags or --facts"));
+                }
+                let host = common.ask(Method::PATCH, &at(&host)?, Some(&Value::Object(change)))?;
                 common.done(&host, "changed")
             }
-            Self::Delete { id } => {
-                common.confirm(&format!("{id} will be deleted, and its agent locked out"))?;
-                end(common, &at(&id), "deleted")
+            Self::Delete { host } => {
+                let target = at(&host)?;
+                common.confirm(&format!("{host} will be deleted, and its agent locked out"))?;
+                end(common, &target, "deleted")
             }
-            Self::Rotate { id, overlap } => {
-                let body = json!({"overlap_seconds": overlap.unwrap_or_default()});
-                let minted = common.ask(Method::POST, &format!("{}/rotate", at(&id)), Some(&body))?;
+            Self::Rotate { host, overlap } => {
+                let body = json!({"overlap_seconds": overlap});
+                let minted = common.ask(Method::POST, &format!("{}/rotate", at(&host)?), Some(&body))?;
                 common.minted(&minted, "agent_token")
             }
-            Self::Credentials { id, file } => {
+            Self::Credentials { host, file } => {
                 let credentials = object(&file.unwrap_or_else(|| PathBuf::from("-")))?;
-                common.ask(Method::PUT, &format!("{}/credentials", at(&id)), Some(&credentials))?;
-                common.done(&json!({"id": id, "sealed": true}), "sealed")
+                let target = format!("{}/credentials", at(&host)?);
+                common.ask(Method::PUT, &target, Some(&credentials))?;
+                common.done(&json!({"id": host, "sealed": true}), "sealed")
             }
         }
     }
+}
+
+/// The id of the host of an id or a name.
+pub(super) fn host(common: &Common, named: &str) -> Result<String, Stop> {
+    if HostId::parse(named).is_ok() {
+        return Ok(named.to_owned());
+    }
+    let found = common.id_by_name("/v1/hosts", "hostname", named)?;
+    found.ok_or_else(|| Stop::not_found(format!("there is no host {named}")))
+}
+
+/// The id of the client of an id or a slug.
+pub(super) fn client(common: &Common, named: &str) -> Result<String, Stop> {
+    if ClientId::parse(named).is_ok() {
+        return Ok(named.to_owned());
+    }
+    let found = common.id_by_name("/v1/clients", "slug", named)?;
+    found.ok_or_else(|| Stop::not_found(format!("there is no client {named}")))
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,8 +219,8 @@ pub(super) enum Client {
     /// Show one client
     #[command(visible_alias = "get")]
     Show {
-        /// Its id
-        id: String,
+        /// Its id or slug
+        client: String,
     },
     /// Make a client
     #[command(visible_alias = "new", alias = "add")]
@@ -194,39 +230,51 @@ pub(super) enum Client {
         /// Its name for people
         name: String,
     },
+    /// Give a client another name for people
+    #[command(visible_alias = "edit")]
+    Update {
+        /// Its id or slug
+        client: String,
+        /// The new name
+        #[arg(long)]
+        name: String,
+    },
     /// Deactivate a client: its links and cookies stop at once
     #[command(visible_alias = "disable")]
     Deactivate {
-        /// Its id
-        id: String,
+        /// Its id or slug
+        client: String,
     },
     /// Activate a client again
     #[command(visible_alias = "enable")]
     Reactivate {
-        /// Its id
-        id: String,
+        /// Its id or slug
+        client: String,
     },
 }
 
 impl Client {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
-        let at = |id: &str| format!("/v1/clients/{}", encoded(id));
-        let switch = |id: &str, active: bool, said: &str| {
-            let client = common.ask(Method::PATCH, &at(id), Some(&json!({"active": active})))?;
+        let at = |named: &str| Ok::<_, Stop>(format!("/v1/clients/{}", encoded(&client(common, named)?)));
+        let change = |named: &str, change: Value, said: &str| {
+            let client = common.ask(Method::PATCH, &at(named)?, Some(&change))?;
             common.done(&client, said)
         };
         match self {
             Self::List { limit } => common.list("/v1/clients", CLIENTS, limit),
-            Self::Show { id } => common.show(&common.get(&at(&id))?),
+            Self::Show { client } => common.show(&common.get(&at(&client)?)?),
             Self::Create { slug, name } => {
                 let body = json!({"slug": slug, "name": name});
                 common.show(&common.ask(Method::POST, "/v1/clients", Some(&body))?)
             }
-            Self::Deactivate { id } => {
-                common.confirm(&format!("{id} will be deactivated"))?;
-                switch(&id, false, "deactivated")
+            Self::Update { client, name } => change(&client, json!({"name": name}), "changed"),
+            Self::Deactivate { client } => {
+                common.confirm(&format!(
+                    "{client} will be deactivated, and every link and cookie of it stops"
+                ))?;
+                change(&client, json!({"active": false}), "deactivated")
             }
-            Self::Reactivate { id } => switch(&id, true, "active again"),
+            Self::Reactivate { client } => change(&client, json!({"active": true}), "active again"),
         }
     }
 }
@@ -236,7 +284,7 @@ pub(super) enum Link {
     /// List a client's links, newest first
     #[command(visible_alias = "ls")]
     List {
-        /// The client's id
+        /// The client's id or slug
         client: String,
         /// Only so many
         #[arg(long)]
@@ -245,7 +293,7 @@ pub(super) enum Link {
     /// Make a magic link for a client; its URL alone goes to standard output
     #[command(visible_alias = "new", alias = "add")]
     Create {
-        /// The client's id
+        /// The client's id or slug
         client: String,
         /// A label for people
         #[arg(long)]
@@ -271,16 +319,17 @@ pub(super) enum Link {
 impl Link {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
         match self {
-            Self::List { client, limit } => {
-                common.list(&format!("/v1/clients/{}/links", encoded(&client)), LINKS, limit)
+            Self::List { client: named, limit } => {
+                let id = client(common, &named)?;
+                common.list(&format!("/v1/clients/{}/links", encoded(&id)), LINKS, limit)
             }
-            Self::Create { client, label, expires, redirect, single_use } => {
+            Self::Create { client: named, label, expires, redirect, single_use } => {
                 let mut body = Map::new();
                 body.extend(label.map(|label| ("label".to_owned(), label.into())));
                 body.extend(expires.map(|days| ("expires_in_days".to_owned(), days.into())));
                 body.extend(redirect.map(|path| ("redirect".to_owned(), path.into())));
                 body.extend(single_use.then(|| ("single_use".to_owned(), true.into())));
-                let target = format!("/v1/clients/{}/links", encoded(&client));
+                let target = format!("/v1/clients/{}/links", encoded(&client(common, &named)?));
                 let mut minted = common.ask(Method::POST, &target, Some(&Value::Object(body)))?;
                 if !common.json
                     && let Some(members) = minted.as_object_mut()
@@ -301,7 +350,7 @@ fn end(common: &Common, target: &str, said: &str) -> Result<(), Stop> {
 }
 
 /// A JSON object from a file or standard input; its content is never repeated.
-fn object(file: &std::path::Path) -> Result<Value, Stop> {
+pub(super) fn object(file: &std::path::Path) -> Result<Value, Stop> {
     let text = secret(Some(file), "")?;
     match serde_json::from_str(&text) {
         Ok(Value::Object(members)) => Ok(Value::Object(members)),

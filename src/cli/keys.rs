@@ -72,7 +72,12 @@ fn rotate(common: &Common) -> Result<(), Stop> {
         Err(stop) => return Err(stop),
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        Stop::failed(format!("{}: {error}; run this as the keyring's owner or as root", path.display()))
+        let advice = match error.kind() {
+            std::io::ErrorKind::NotFound => "no daemon answers, and the first start makes the keyring",
+            _ => "run this as the keyring's owner or as root",
+        };
+        let Stop { exit, says } = Stop::of_file(&path, &error);
+        Stop { exit, says: format!("{says}; {advice}") }
     })?;
     let old = Keyring::parse(&text).map_err(told)?;
     drop(zeroize::Zeroizing::new(text));

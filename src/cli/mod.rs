@@ -25,6 +25,7 @@ mod offline;
 mod operate;
 pub mod output;
 mod restore;
+mod status;
 mod token;
 mod user;
 
@@ -200,7 +201,7 @@ impl Command {
                 let asked = daemon::Asked { config: common.config, data: common.data, listen: serve.listen };
                 daemon::serve(&asked).map_err(|error| Stop::failed(error.to_string()))
             }
-            Self::Status => operate::status(&common),
+            Self::Status => status::run(&common),
             Self::InstallToken { force } => operate::install_token(&common, force),
             Self::Keys(keys) => keys.run(&common),
             Self::Backup { file } => backup::run(&common, &file),

@@ -2,14 +2,14 @@
 //!
 //! They open the same file and run the same rules as the daemon would. None of them makes a store.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use super::{Common, Exit, Stop};
 use crate::{
     app::random,
     config::{Located, Sources, load::Loaded, locate::Environment},
     records::By,
-    store::{OpenError, Options, Store},
+    store::{OpenError, Options, Presence, Store, presence},
 };
 
 /// A store that was opened in the daemon's absence.
@@ -50,23 +50,33 @@ pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
 /// Opens the store that nobody runs.
 pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
     let located = located(common)?;
-    if !located.data.exists() {
-        let says = format!("no daemon answers, and there is no store in {}", located.data.display());
-        return Err(Stop { exit: Exit::NotFound, says });
+    if presence(&located.data).map_err(cannot_open)? == Presence::Absent {
+        let dir = located.data.display();
+        return Err(Stop::not_found(format!(
+            "no daemon answers, and there is no store in {dir}. `bearerd serve --data {dir}` makes one; `--data` \
+             names another place"
+        )));
     }
     let loaded = loaded(&located)?;
     let store = Store::open(&located.data, &loaded.keyring, &Options::default()).map_err(cannot_open)?;
     Ok(Offline { store, loaded })
 }
 
-/// Why a store does not open, as an exit code: one that is not there is not found.
+/// Why a store does not open, as an exit code: one that is not there is not found, one that somebody runs is a
+/// conflict, and one of somebody else is denied.
 #[expect(clippy::needless_pass_by_value, reason = "stands where an error is turned into another")]
 pub(super) fn cannot_open(error: OpenError) -> Stop {
-    let exit = match error {
-        OpenError::Absent(_) => Exit::NotFound,
-        _ => Exit::Failed,
-    };
-    Stop { exit, says: error.to_string() }
+    let denied =
+        matches!(&error, OpenError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied);
+    match &error {
+        OpenError::Absent(_) => Stop::not_found(error.to_string()),
+        OpenError::InUse(_) => Stop { exit: Exit::Conflict, says: error.to_string() },
+        _ if denied => {
+            let says = format!("{error}: run this as the daemon's user or as root");
+            Stop { exit: Exit::Denied, says }
+        }
+        _ => Stop::failed(error.to_string()),
+    }
 }
 
 /// Who runs this command, as the audit log names them.

@@ -1,4 +1,4 @@
-//! `bearerd status`, `reload`, `explain`, `audit`: how the daemon is, and what happened.
+//! `bearerd reload`, `install-token`, `explain`, `audit`: what an operator has a daemon do, and what happened.
 
 use std::{io::Write, path::Path, thread, time::Duration};
 
@@ -31,11 +31,6 @@ const ENTRIES: &[Column] = &[
     ("resource", "/resource"),
     ("ip", "/ip"),
 ];
-
-/// `bearerd status`.
-pub(super) fn status(common: &Common) -> Result<(), Stop> {
-    common.show(&common.get("/v1/admin/status")?)
-}
 
 /// `bearerd reload`: done only if what was read is in force.
 pub(super) fn reload(common: &Common) -> Result<(), Stop> {
@@ -223,7 +218,7 @@ impl Audit {
 
 fn export(common: &Common) -> Result<(), Stop> {
     let mut out = std::io::stdout().lock();
-    match common.client()?.stream("/v1/admin/audit/export", &mut |piece| out.write_all(piece))? {
+    match common.client()?.stream("/v1/admin/audit/export", &mut |_, piece| out.write_all(piece))? {
         Ok(_) => out.flush().map_err(|error| Stop::failed(format!("standard output: {error}"))),
         Err(problem) => Err(Stop::failed(problem.detail())),
     }

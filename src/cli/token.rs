@@ -1,6 +1,6 @@
 //! `bearerd token`: tokens of every kind and owner.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, secret},
+    ask::{Common, encoded, secret, span},
+    fleet::{self, object},
     output::{self, Column},
     user,
 };
@@ -18,7 +19,7 @@ const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("prefix", "/prefix"),
     ("name", "/name"),
-    ("owner", "/user_email"),
+    ("owner", "/user_email|/host_id|/client_id"),
     ("state", "/state"),
     ("expires", "/expires_at"),
     ("last used", "/last_used_at"),
@@ -42,7 +43,7 @@ pub(super) enum Token {
         #[arg(long)]
         limit: Option<usize>,
     },
-    /// Show one token
+    /// Show one token, of whatever kind
     #[command(visible_alias = "get")]
     Show {
         /// Its id
@@ -62,14 +63,40 @@ pub(super) enum Token {
         /// Switch it on or off
         #[arg(long, value_name = "true|false")]
         enabled: Option<bool>,
+        /// The JSON object in this file is its metadata from now on; `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        metadata: Option<PathBuf>,
+        /// It has no metadata from now on
+        #[arg(long, conflicts_with = "metadata")]
+        no_metadata: bool,
     },
-    /// Revoke one token
-    #[command(visible_aliases = ["rm", "delete"])]
-    Revoke {
+    /// Switch a token off until it is enabled again
+    Disable {
         /// Its id
         id: String,
     },
+    /// Switch a token on again
+    Enable {
+        /// Its id
+        id: String,
+    },
+    /// Give a personal access token anew: name, scope and span stay; the new one goes alone to standard output
+    Rotate {
+        /// Its id
+        id: String,
+        /// How long the old one lives on, such as 3600 or 1h; not at all if absent
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        overlap: Option<u64>,
+    },
+    /// Revoke tokens, by id, or one that somebody found, read from standard input
+    #[command(visible_aliases = ["rm", "delete"])]
+    Revoke {
+        /// Their ids; `-` for a token's text on standard input
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
     /// Revoke all tokens that a filter names
+    #[command(visible_alias = "revoke-many")]
     RevokeAll(RevokeAll),
     /// Find the row of a token that somebody found, without using it; the token is read from standard input
     Lookup {
@@ -88,8 +115,8 @@ pub(super) struct Create {
     /// Days until it expires, or `never`; 90 if absent
     #[arg(long, value_name = "DAYS|never")]
     expires: Option<String>,
-    /// Seconds until it expires; wins over --expires
-    #[arg(long, value_name = "SECONDS")]
+    /// How long it lives, such as 3600, 12h or 30d; wins over --expires
+    #[arg(long, value_name = "SPAN", value_parser = span)]
     ttl: Option<u64>,
     /// Scope words separated by one space
     #[arg(long)]
@@ -103,6 +130,9 @@ pub(super) struct Create {
     /// How often it may be used
     #[arg(long, value_name = "N")]
     max_uses: Option<u64>,
+    /// Let introspection return the JSON object in this file; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -111,10 +141,10 @@ pub(super) struct RevokeAll {
     /// Those of this user, by id or e-mail
     #[arg(long)]
     user: Option<String>,
-    /// Those of this host
+    /// Those of this host, by id or name
     #[arg(long)]
     host: Option<String>,
-    /// Those of this client
+    /// Those of this client, by id or slug
     #[arg(long)]
     client: Option<String>,
     /// Those of this kind
@@ -136,31 +166,78 @@ impl Token {
                 let filters = [("user", user), ("kind", kind), ("state", state)];
                 common.list(&filtered("/v1/admin/tokens", &filters), COLUMNS, limit)
             }
-            Self::Show { id } => common.show(&common.get(&format!("/v1/tokens/{}", encoded(&id)))?),
+            Self::Show { id } => common.show(&common.get(&format!("/v1/admin/tokens/{}", encoded(&id)))?),
             Self::Create(create) => create.run(common),
-            Self::Update { id, name, enabled } => {
+            Self::Update { id, name, enabled, metadata, no_metadata } => {
                 let mut change = Map::new();
                 change.extend(name.map(|name| ("name".to_owned(), Value::from(name))));
                 change.extend(enabled.map(|enabled| ("enabled".to_owned(), Value::from(enabled))));
-                if change.is_empty() {
-                    return Err(Stop::usage("say what to change: --name or --enabled"));
+                change.extend(no_metadata.then(|| ("metadata".to_owned(), Value::Null)));
+                if let Some(file) = metadata {
+                    change.insert("metadata".to_owned(), object(&file)?);
                 }
-                let target = format!("/v1/tokens/{}", encoded(&id));
-                let token = common.ask(Method::PATCH, &target, Some(&Value::Object(change)))?;
-                common.done(&token, "changed")
+                if change.is_empty() {
+                    let says = "say what to change: --name, --enabled, --metadata or --no-metadata";
+                    return Err(Stop::usage(says));
+                }
+                patch(common, &id, change, "changed")
             }
-            Self::Revoke { id } => {
-                common.ask(Method::DELETE, &format!("/v1/admin/tokens/{}", encoded(&id)), None)?;
-                common.done(&json!({"id": id, "revoked": true}), "revoked")
+            Self::Disable { id } => patch(common, &id, switched(false), "disabled"),
+            Self::Enable { id } => patch(common, &id, switched(true), "enabled"),
+            Self::Rotate { id, overlap } => {
+                let target = format!("/v1/tokens/{}/rotate", encoded(&id));
+                let minted = common.ask(Method::POST, &target, Some(&json!({"overlap_seconds": overlap})))?;
+                common.minted(&minted, "token")
             }
+            Self::Revoke { ids } => revoke(common, &ids),
             Self::RevokeAll(filter) => filter.run(common),
-            Self::Lookup { from } => {
-                let token = secret(from.as_deref(), "Token: ")?;
-                let body = json!({"token": token.as_str()});
-                common.show(&common.ask(Method::POST, "/v1/admin/tokens/lookup", Some(&body))?)
+            Self::Lookup { from } => common.show(&looked_up(common, from.as_deref())?),
+        }
+    }
+}
+
+/// The row of the token whose text is read from a file or standard input.
+fn looked_up(common: &Common, from: Option<&Path>) -> Result<Value, Stop> {
+    let token = secret(from, "Token: ")?;
+    let body = json!({"token": token.as_str()});
+    common.ask(Method::POST, "/v1/admin/tokens/lookup", Some(&body))
+}
+
+fn switched(on: bool) -> Map<String, Value> {
+    Map::from_iter([("enabled".to_owned(), on.into())])
+}
+
+fn patch(common: &Common, id: &str, change: Map<String, Value>, said: &str) -> Result<(), Stop> {
+    let target = format!("/v1/tokens/{}", encoded(id));
+    let token = common.ask(Method::PATCH, &target, Some(&Value::Object(change)))?;
+    common.done(&token, said)
+}
+
+/// Ends them one after the other; of several, one that is not there does not keep the others alive.
+fn revoke(common: &Common, ids: &[String]) -> Result<(), Stop> {
+    let end = |id: &str| -> Result<(), Stop> {
+        let found;
+        let id = if id == "-" {
+            found = looked_up(common, Some(Path::new(id)))?;
+            found.get("id").and_then(Value::as_str).unwrap_or_default()
+        } else {
+            id
+        };
+        common.ask(Method::DELETE, &format!("/v1/admin/tokens/{}", encoded(id)), None)?;
+        let said = if ids.len() == 1 { "revoked".to_owned() } else { format!("{id} revoked") };
+        common.done(&json!({"id": id, "revoked": true}), &said)
+    };
+    let mut first = None;
+    for id in ids {
+        if let Err(stop) = end(id) {
+            let says = if ids.len() == 1 { stop.says } else { format!("{id}: {}", stop.says) };
+            match &first {
+                None => first = Some(Stop { exit: stop.exit, says }),
+                Some(_) => output::tell(&format!("bearerd: {says}")),
             }
         }
     }
+    first.map_or(Ok(()), Err)
 }
 
 impl Create {
@@ -183,6 +260,9 @@ impl Create {
         if !self.allowed_ips.is_empty() {
             body.insert("allowed_ips".to_owned(), self.allowed_ips.into());
         }
+        if let Some(file) = self.metadata {
+            body.insert("metadata".to_owned(), object(&file)?);
+        }
         let user = user::id(common, &self.user)?;
         let target = format!("/v1/users/{user}/tokens");
         common.minted(&common.ask(Method::POST, &target, Some(&Value::Object(body)))?, "token")
@@ -194,8 +274,8 @@ impl RevokeAll {
         let user = self.user.map(|user| user::id(common, &user)).transpose()?;
         let fields = [
             ("user", user),
-            ("host", self.host),
-            ("client", self.client),
+            ("host", self.host.map(|host| fleet::host(common, &host)).transpose()?),
+            ("client", self.client.map(|client| fleet::client(common, &client)).transpose()?),
             ("kind", self.kind),
             ("created_before", self.created_before),
         ];
@@ -229,7 +309,7 @@ pub(super) fn filtered(target: &str, filters: &[(&str, Option<String>)]) -> Stri
 }
 
 /// `bearerd verify`: whether a token is active.
-pub(super) fn verify(common: &Common, from: Option<&std::path::Path>) -> Result<bool, Stop> {
+pub(super) fn verify(common: &Common, from: Option<&Path>) -> Result<bool, Stop> {
     let token = secret(from, "Token: ")?;
     let answer = super::ask::good(common.client()?.form("/v1/introspect", &[("token", token.as_str())])?)?;
     let active = answer.get("active").and_then(Value::as_bool).unwrap_or_default();

@@ -26,7 +26,7 @@ use super::{
     timers,
 };
 use crate::{
-    app::{App, Failure},
+    app::{App, Failure, status::Listener},
     config::Located,
     http::{
         dispatch::Surface,
@@ -90,6 +90,12 @@ async fn run(
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), StartError> {
     let listeners = sockets::open(passed, located).await?;
+    app.listens_at(
+        listeners
+            .addresses()
+            .map(|(door, address)| Listener { admin: door == Door::Admin, address: address.to_string() })
+            .collect(),
+    );
     app.announce_reloads(systemd::announce);
     let settled = is_settled(app).await?;
     offer_install_token(app, located).await?;

@@ -106,7 +106,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// From the end of one request, or from the connection's beginning, to the end of the next head.
     pub head: Duration,
-    /// From the end of the head to the reply; and for a reply that its client does not take.
+    /// From the end of the head to the reply, but for what comes whole through the admin socket; and for a reply
+    /// that its client does not take.
     pub request: Duration,
     /// For a streamed reply whose client takes nothing.
     pub stall: Duration,

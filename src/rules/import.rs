@@ -48,6 +48,16 @@ enum OwnerName {
     Client(Slug),
 }
 
+impl OwnerName {
+    fn told(&self) -> String {
+        match self {
+            Self::User(email) => format!("user {email}"),
+            Self::Host(hostname) => format!("host {hostname}"),
+            Self::Client(slug) => format!("client {}", slug.as_str()),
+        }
+    }
+}
+
 /// Random bytes for one line: for the token's id, and for an owner's that has to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct FreshIds {
@@ -64,11 +74,18 @@ pub struct Imported {
     pub tokens: u64,
     /// Owners made.
     pub owners: u64,
+    /// Those owners, each by what it is and what people call it, such as `host web1`.
+    pub new_owners: Vec<String>,
     /// Which lines, counted from 0, are known already, or stand twice.
     pub duplicates: Vec<usize>,
 }
 
 impl Line {
+    /// SHA-256 of the token.
+    pub const fn hash(&self) -> &TokenHash {
+        &self.hash
+    }
+
     /// Reads one line's object. `time` reads a time as the API has it.
     pub fn read(members: Map<String, Value>, time: impl Fn(&str) -> Option<Time>) -> Result<Self, Refusal> {
         let mut members = Members(members);
@@ -151,7 +168,10 @@ pub fn take_in(txn: &mut Txn<'_>, by: &By, lines: &[Line], fresh: &[FreshIds]) -
             continue;
         }
         let (owner, made) = owner(txn, &line.owner, fresh.owner)?;
-        imported.owners = imported.owners.saturating_add(u64::from(made));
+        if made {
+            imported.owners = imported.owners.saturating_add(1);
+            imported.new_owners.push(line.owner.told());
+        }
         let token = token(txn, line, owner, fresh.token);
         if let Some(at) = line.last_used_at {
             txn.note(&LastUsed { token: token.id, at, ip: None })?;

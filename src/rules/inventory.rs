@@ -22,6 +22,12 @@ pub fn revoke_any(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<()
     pats::end(txn, who, Action::TokenAdminRevoke, token)
 }
 
+/// A token of whatever kind, as an admin sees it.
+pub fn show_any(view: &dyn View, id: TokenId, now: Time, noted: Noted<'_>) -> Result<Owned, Refusal> {
+    let token = Token::by_id(view, id)?.ok_or(Refusal::NotFound)?;
+    Ok(Owned::of(view, tokens::row(view, token, now, noted)?)?)
+}
+
 /// What the admin's list is filtered by; what is absent filters nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter {

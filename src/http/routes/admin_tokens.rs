@@ -63,6 +63,17 @@ pub const ROUTES: &[Route] = &[
         run: |ask| Box::pin(look_up(ask)),
     },
     Route {
+        verb: Verb::Get,
+        path: "/v1/admin/tokens/{id}",
+        right: Right::Administrate,
+        query: None,
+        reads: Reads::Nothing,
+        errors: Errors::Problem,
+        answers: &[Answer { status: 200, schema: "AnyToken", means: "the token's row" }],
+        summary: "Show a token of whatever kind and owner",
+        run: |ask| Box::pin(show(ask)),
+    },
+    Route {
         verb: Verb::Delete,
         path: "/v1/admin/tokens/{id}",
         right: Right::Administrate,
@@ -149,6 +160,11 @@ fn owner(body: &mut Body) -> Result<Option<Owner>, Problem> {
 async fn look_up(mut ask: Ask) -> Result<Reply, Problem> {
     let found: Secret = ask.json().need("token")?;
     let owned = ask.app.look_up(&found)?;
+    Ok(Reply::json(StatusCode::OK, &AnyTokenShown::of(&owned)))
+}
+
+async fn show(ask: Ask) -> Result<Reply, Problem> {
+    let owned = ask.app.any_token(id(&ask)?)?;
     Ok(Reply::json(StatusCode::OK, &AnyTokenShown::of(&owned)))
 }
 

@@ -41,6 +41,8 @@ struct ImportedShown {
     tokens: u64,
     owners: u64,
     duplicates: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_owners: Option<Vec<String>>,
 }
 
 async fn import(mut ask: Ask) -> Result<Reply, Problem> {
@@ -67,6 +69,7 @@ async fn import(mut ask: Ask) -> Result<Reply, Problem> {
         tokens: imported.tokens,
         owners: imported.owners,
         duplicates: imported.duplicates.into_iter().map(|at| at + 1).collect(),
+        new_owners: dry.then_some(imported.new_owners),
     };
     Ok(Reply::json(StatusCode::OK, &shown))
 }

@@ -82,6 +82,7 @@ const ROUTES: &[(&str, Line)] = &[
     ("GET /v1/admin/tokens", Everything),
     ("POST /v1/admin/tokens/revoke", Everything),
     ("POST /v1/admin/tokens/lookup", Everything),
+    ("GET /v1/admin/tokens/{id}", Everything),
     ("DELETE /v1/admin/tokens/{id}", Everything),
     ("GET /v1/audit", Everything),
     ("POST /v1/introspect", Introspecting),

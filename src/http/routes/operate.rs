@@ -8,10 +8,10 @@ use crate::{
         clock::Reset,
         keys::{KeyUse, Keys, Resealed},
         reload::{NotReloaded, Reloaded},
-        status::{ServiceState, SlotState, Status},
+        status::{Listener, ServiceState, SlotState, Status},
     },
     http::{
-        body::{Field, Kind, Shape},
+        body::{self, Field, Shape},
         problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
@@ -20,6 +20,7 @@ use crate::{
     },
     rules::access::Right,
     store::Health,
+    token::Kind,
 };
 
 /// The routes for operators.
@@ -48,7 +49,7 @@ pub const ROUTES: &[Route] = &[
         errors: Errors::Problem,
         answers: &[Answer { status: 200, schema: "Status", means: "how the daemon is" }],
         summary: "How the daemon is",
-        run: |ask| Box::pin(async move { Ok(Reply::json(StatusCode::OK, &shown(ask.app.status()?))) }),
+        run: |ask| Box::pin(async move { Ok(Reply::json(StatusCode::OK, &shown(ask.app.status()))) }),
     },
     Route {
         verb: Verb::Get,
@@ -107,7 +108,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 const INSTALL_TOKEN: Shape =
-    Shape(&[Field::optional("force", Kind::Flag, "open setup once more though it was completed")]);
+    Shape(&[Field::optional("force", body::Kind::Flag, "open setup once more though it was completed")]);
 
 #[derive(Serialize)]
 struct ReloadedShown {
@@ -121,12 +122,33 @@ struct StatusShown {
     version: &'static str,
     pid: u32,
     started_at: String,
+    uptime_seconds: u64,
+    degraded: bool,
     setup: &'static str,
+    listeners: Vec<ListenerShown>,
     reload: ReloadShown,
     services: Vec<ServiceShown>,
     keys: Vec<String>,
     store: StoreShown,
+    tokens: Option<TokensShown>,
     clock_behind_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct ListenerShown {
+    door: &'static str,
+    address: String,
+}
+
+/// How many tokens there are of each kind.
+#[derive(Default, Serialize)]
+struct TokensShown {
+    install: u64,
+    session: u64,
+    pat: u64,
+    enrollment: u64,
+    agent: u64,
+    link: u64,
 }
 
 #[derive(Serialize)]
@@ -222,7 +244,8 @@ async fn reload(ask: Ask) -> Result<Reply, Problem> {
 }
 
 fn shown(status: Status) -> StatusShown {
-    let Status { started_at, setup_pending, generation, reload, services, keys, store, walk } = status;
+    let Status { started_at, uptime_seconds, listeners, setup_pending, degraded, tokens, .. } = status;
+    let Status { generation, reload, services, keys, store, walk, .. } = status;
     let refused = !reload.faults.is_empty();
     let (health, error) = match store.health {
         Health::Well => ("well", None),
@@ -234,7 +257,14 @@ fn shown(status: Status) -> StatusShown {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         started_at: rfc3339(started_at),
-        setup: if setup_pending { "pending" } else { "complete" },
+        uptime_seconds,
+        degraded,
+        setup: match setup_pending {
+            Some(true) => "pending",
+            Some(false) => "complete",
+            None => "unknown",
+        },
+        listeners: listeners.into_iter().map(listener_shown).collect(),
         reload: ReloadShown {
             generation,
             at: rfc3339(reload.at),
@@ -256,8 +286,29 @@ fn shown(status: Status) -> StatusShown {
                 findings: walk.findings,
             }),
         },
+        tokens: tokens.map(tokens_shown),
         clock_behind_seconds: store.clock_behind_ms / 1_000,
     }
+}
+
+fn listener_shown(listener: Listener) -> ListenerShown {
+    let Listener { admin, address } = listener;
+    ListenerShown { door: if admin { "admin" } else { "public" }, address }
+}
+
+fn tokens_shown(counts: Vec<(Kind, u64)>) -> TokensShown {
+    let mut shown = TokensShown::default();
+    for (kind, stored) in counts {
+        *match kind {
+            Kind::Install => &mut shown.install,
+            Kind::Session => &mut shown.session,
+            Kind::Pat => &mut shown.pat,
+            Kind::Enrollment => &mut shown.enrollment,
+            Kind::Agent => &mut shown.agent,
+            Kind::Link => &mut shown.link,
+        } = stored;
+    }
+    shown
 }
 
 fn service_shown(service: ServiceState) -> ServiceShown {

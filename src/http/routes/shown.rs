@@ -130,20 +130,26 @@ pub struct AnyTokenShown {
     token: TokenShown,
     user_id: Option<String>,
     user_email: Option<String>,
+    host_id: Option<String>,
+    client_id: Option<String>,
     last_used_ip: Option<String>,
 }
 
 impl AnyTokenShown {
     /// Shows `owned`.
     pub fn of(owned: &Owned) -> Self {
-        let user_id = match owned.row.token.owner {
-            Owner::User(id) => Some(id.to_string()),
-            Owner::Nobody | Owner::Host(_) | Owner::Client(_) => None,
+        let (user_id, host_id, client_id) = match owned.row.token.owner {
+            Owner::Nobody => (None, None, None),
+            Owner::User(id) => (Some(id.to_string()), None, None),
+            Owner::Host(id) => (None, Some(id.to_string()), None),
+            Owner::Client(id) => (None, None, Some(id.to_string())),
         };
         Self {
             token: TokenShown::of(&owned.row),
             user_id,
             user_email: owned.email.clone(),
+            host_id,
+            client_id,
             last_used_ip: owned.row.last_used.and_then(|last| last.ip).map(|ip| ip.to_string()),
         }
     }

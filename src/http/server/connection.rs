@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::crowd::Member;
 use super::wire::{REFUSED, Shared, Socket, Wire};
-use super::{Context, Facts, GRACE, Request, stopped};
+use super::{Context, Door, Facts, GRACE, Request, stopped};
 use crate::http::body::RequestBody;
 use crate::http::problem::Problem;
 use crate::http::reply::{Reply, ReplyBody};
@@ -97,13 +97,18 @@ where
         return Ok(refused(from, &context, &shared).into_response());
     }
     let body = RequestBody::under_way(incoming, Arc::clone(&ended));
-    let handled = (context.handler)(Request { parts, body, from });
-    let reply = timeout(context.limits.request, handled).await.unwrap_or_else(|_| {
-        context.counts.timed_out.fetch_add(1, Ordering::Relaxed);
-        // Whose fault it is: the body was still to come, or all was there and we did not get to it.
-        let all_there = ended.load(Ordering::Acquire);
-        if all_there { Problem::Unavailable } else { Problem::RequestTimeout }.into_reply().close()
-    });
+    let mut handled = pin!((context.handler)(Request { parts, body, from }));
+    let reply = match timeout(context.limits.request, handled.as_mut()).await {
+        Ok(reply) => reply,
+        // What an operator has done to the store as a whole, a backup say, takes as long as the store is large.
+        Err(_) if from.door == Door::Admin && ended.load(Ordering::Acquire) => handled.await,
+        Err(_) => {
+            context.counts.timed_out.fetch_add(1, Ordering::Relaxed);
+            // Whose fault it is: the body was still to come, or all was there and we did not get to it.
+            let all_there = ended.load(Ordering::Acquire);
+            if all_there { Problem::Unavailable } else { Problem::RequestTimeout }.into_reply().close()
+        }
+    };
     shared.streaming.store(reply.is_stream(), Ordering::Relaxed);
     // Where a body begins that nobody read, no next request can be found.
     let reply = if ended.load(Ordering::Acquire) { reply } else { reply.close() };

@@ -1,0 +1,96 @@
+//! Backups while changes are written: each is the state after one of them, held against a ledger that is kept
+//! outside (contract 5 and 7).
+//!
+//! `BEARERD_BACKUPS` says how many, `BEARERD_BACKUP_WRITES` how many changes a second are aimed at.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use support::cli::alone;
+use support::*;
+
+const BACKUPS: usize = 4;
+const WRITES_A_SECOND: u32 = 200;
+
+fn wanted<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Mints tokens, one after the other, at a steady pace, and notes each that was answered, until it is stopped.
+fn write_steadily(daemon: &Daemon, user: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
+    let pause = Duration::from_secs(1) / wanted("BEARERD_BACKUP_WRITES", WRITES_A_SECOND);
+    let root = daemon.root();
+    let mut connection = root.connect();
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        let request =
+            Request::new("POST", &format!("/v1/users/{user}/tokens")).json(json!({"name": "noted"}));
+        let minted = connection.send(request).expect(201);
+        ledger.lock().unwrap().push(text_of(&minted, "id"));
+        // The pace of the stream is the load; nothing waits for it.
+        next += pause;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// The ids of all PATs in a backup, opened as the store of a daemon of its own.
+fn opened(backup: &Path, keyring: &Path) -> Vec<String> {
+    let setup = Setup::new();
+    let data = setup.path().join("data");
+    fs::create_dir(&data).unwrap();
+    support::daemon::set_mode(&data, 0o700);
+    fs::copy(keyring, data.join("keyring")).unwrap();
+    support::daemon::set_mode(&data.join("keyring"), 0o600);
+    let data = data.to_str().unwrap().to_owned();
+    let restore = ["restore", backup.to_str().unwrap(), "--accept-revived", "--yes", "--data", &data];
+    alone(setup.path(), &restore).expect(0);
+    alone(setup.path(), &["check", "--data", &data]).expect(0);
+    let daemon = setup.start();
+    daemon.root().all("/v1/admin/tokens?kind=pat").iter().map(|token| text_of(token, "id")).collect()
+}
+
+#[test]
+fn each_backup_under_a_stream_of_writes_is_an_exact_prefix_of_what_was_acknowledged() {
+    let daemon = Daemon::start();
+    let user = text_of(&daemon.cli(&["user", "create", "ada@example.org", "--json"]).json(), "id");
+    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let stop = AtomicBool::new(false);
+    let noted = || ledger.lock().unwrap().len();
+    let mut backups = Vec::new();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| write_steadily(&daemon, &user, &ledger, &stop));
+        for number in 0..wanted("BEARERD_BACKUPS", BACKUPS) {
+            eventually("something was written since", || {
+                (noted() > backups.last().map_or(0, |(_, _, after)| *after)).then_some(())
+            });
+            let file = daemon.file(&format!("copy{number}"));
+            let before = noted();
+            let outcome = daemon.cli(&["backup", file.to_str().unwrap(), "--json"]);
+            let said = outcome.code;
+            backups.push((file, before, noted()));
+            if said != 0 {
+                stop.store(true, Ordering::Release);
+            }
+            assert_eq!(outcome.json()["checked"], json!(true));
+        }
+        stop.store(true, Ordering::Release);
+    });
+    let ledger = ledger.lock().unwrap();
+    println!("{} backups, {} writes in {:.1} s", backups.len(), ledger.len(), began.elapsed().as_secs_f64());
+    let keyring = daemon.data().join("keyring");
+    for (file, before, after) in &backups {
+        let mut held = opened(file, &keyring);
+        held.reverse();
+        let count = held.len();
+        // One write more may be in it than was answered before the backup came to its end.
+        assert!((*before..=after + 1).contains(&count), "{count} is not from {before} to {after} + 1");
+        assert_eq!(held, ledger[..count.min(ledger.len())], "{} is no prefix", file.display());
+        fs::remove_file(file).unwrap();
+    }
+}

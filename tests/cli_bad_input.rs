@@ -1,0 +1,355 @@
+//! What an operator gets wrong, or the machine: each is told clearly, with its exit code, and nothing half done is
+//! left (contract 5 and 7).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::cli::run;
+use support::daemon::{binary, command};
+use support::*;
+
+const FAILED: i32 = 1;
+const NOT_FOUND: i32 = 3;
+const DENIED: i32 = 4;
+const CONFLICT: i32 = 6;
+
+/// A user of the system that owns nothing.
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn skip(what: &str) {
+    eprintln!("skipped: {what}");
+}
+
+/// Every file below a directory but sockets, with its content; links are not followed.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.extend(files(&entry.path()));
+        } else if kind.is_file() {
+            found.push((entry.path(), fs::read(entry.path()).unwrap()));
+        } else if kind.is_symlink() {
+            found.push((entry.path(), Vec::new()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Fails unless a command ends with this code, says these words on standard error and nothing on standard output.
+#[track_caller]
+fn says(outcome: &Outcome, code: i32, words: &[&str]) {
+    assert_eq!(outcome.expect(code), "", "nothing goes to standard output");
+    for word in words {
+        assert!(outcome.stderr.contains(word), "{word:?} is not in: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_restore_is_said_and_changes_nothing() {
+    let mut daemon = Daemon::start();
+    let at = |name: &str| daemon.file(name).to_str().unwrap().to_owned();
+    daemon.cli(&["backup", &at("good")]).expect(0);
+    let good = fs::read(at("good")).unwrap();
+    fs::write(at("foreign"), "nothing that bearerd wrote").unwrap();
+    fs::write(at("empty"), "").unwrap();
+    fs::write(at("cut-short"), &good[..good.len() / 2]).unwrap();
+    let mut flipped = good.clone();
+    let middle = flipped.iter().rposition(|byte| *byte != 0).unwrap();
+    flipped[middle] ^= 1;
+    fs::write(at("flipped"), flipped).unwrap();
+    symlink(at("good"), at("link")).unwrap();
+    let other = Daemon::start();
+    let theirs = at("of-another");
+    other.cli(&["backup", &theirs]).expect(0);
+    let rows: &[(&str, i32, &[&str])] = &[
+        ("foreign", FAILED, &["foreign", "is no backup of bearerd"]),
+        ("empty", FAILED, &["empty", "is no backup of bearerd"]),
+        ("cut-short", FAILED, &["cut-short", "is no backup of bearerd, or is damaged"]),
+        ("flipped", FAILED, &["flipped", "damaged"]),
+        ("link", FAILED, &["symbolic link", "name the backup itself"]),
+        ("of-another", FAILED, &["of-another", "key"]),
+        ("not-there", NOT_FOUND, &["there is no file", "not-there"]),
+        ("data", FAILED, &["is not a regular file"]),
+    ];
+    says(&daemon.cli(&["restore", &at("good"), "--yes"]), CONFLICT, &["in use", "stop it first"]);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let before = files(&daemon.data());
+    for (name, code, words) in rows {
+        says(&daemon.cli(&["restore", &at(name), "--yes"]), *code, words);
+        assert!(files(&daemon.data()) == before, "{name}: something of the store was changed");
+    }
+    daemon.start_again();
+}
+
+#[test]
+fn what_is_wrong_with_the_target_of_a_backup_is_said_and_left_alone() {
+    let daemon = Daemon::start();
+    let at = |name: &str| daemon.file(name).to_str().unwrap().to_owned();
+    fs::write(at("there"), "precious").unwrap();
+    symlink(at("elsewhere"), at("dangling")).unwrap();
+    symlink(at("there"), at("link")).unwrap();
+    let before = files(daemon.directory()).into_iter().filter(|(path, _)| !path.starts_with(daemon.data()));
+    let before: Vec<_> = before.filter(|(path, _)| !path.ends_with("stderr.log")).collect();
+    let rows: &[(&str, i32, &[&str])] = &[
+        ("there", CONFLICT, &["is there already", "name another file"]),
+        ("dangling", CONFLICT, &["is there already"]),
+        ("link", CONFLICT, &["is there already"]),
+        ("data", CONFLICT, &["is there already"]),
+        ("no-folder/copy", NOT_FOUND, &["there is no folder", "no-folder"]),
+        ("there/copy", FAILED, &["there/copy"]),
+    ];
+    for (name, code, words) in rows {
+        says(&daemon.cli(&["backup", &at(name)]), *code, words);
+    }
+    let after = files(daemon.directory()).into_iter().filter(|(path, _)| !path.starts_with(daemon.data()));
+    let after: Vec<_> = after.filter(|(path, _)| !path.ends_with("stderr.log")).collect();
+    assert!(after == before, "what was in the way is as it was, and nothing was left beside it");
+}
+
+#[test]
+fn a_backup_that_runs_into_a_limit_in_its_middle_leaves_nothing() {
+    let daemon = Daemon::start();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
+    // In units of 512 or of 1024 bytes, as the shell has it: more than nothing, less than a backup.
+    let script = r#"trap "" XFSZ; ulimit -f 100; exec "$0" "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(binary()).arg("backup").arg(&copy).arg("--socket").arg(daemon.socket());
+    says(&run(command, ""), FAILED, &[copy.to_str().unwrap(), "nothing was kept"]);
+    assert_eq!(files(folder.path()), []);
+    daemon.cli(&["backup", copy.to_str().unwrap()]).expect(0);
+}
+
+/// A small disk, gone with this.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// None where this user, or this machine, can have none.
+    fn of(directory: &Path, kibibytes: u32) -> Option<Self> {
+        fs::create_dir_all(directory).unwrap();
+        let options = format!("size={kibibytes}k,mode=0700");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "bearerd-test"])
+            .arg(directory)
+            .output();
+        match mounted {
+            Ok(output) if is_root() && output.status.success() => Some(Self(directory.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_backup_onto_a_disk_that_fills_up_leaves_nothing() {
+    let daemon = Daemon::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::of(&folder.path().join("disk"), 256) else {
+        return skip("no disk can be mounted");
+    };
+    let copy = disk.0.join("copy");
+    says(&daemon.cli(&["backup", copy.to_str().unwrap()]), FAILED, &["No space left", "nothing was kept"]);
+    assert_eq!(files(&disk.0), []);
+}
+
+#[test]
+fn a_backup_for_which_the_daemon_has_no_space_is_refused_and_the_daemon_goes_on() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::of(&setup.path().join("data"), 8 * 1024) else {
+        return skip("no disk can be mounted");
+    };
+    let daemon = setup.start();
+    let ada = daemon.person("ada@example.org", &[]);
+    let free = rustix::fs::statvfs(&disk.0).unwrap();
+    let ballast = disk.0.join("ballast");
+    // Room for what a change writes, and not for a copy of the store.
+    let bytes = (free.f_bavail * free.f_frsize).saturating_sub(512 * 1024);
+    fs::write(&ballast, vec![7; usize::try_from(bytes).unwrap()]).unwrap();
+    let copy = daemon.file("copy");
+    let refused = daemon.cli(&["backup", copy.to_str().unwrap()]);
+    says(&refused, FAILED, &["could not make a copy of its store", "space"]);
+    assert!(!copy.exists());
+    let status = daemon.cli(&["status", "--json"]).json();
+    assert_eq!(status["degraded"], json!(false), "the store itself is well: {status}");
+    assert!(daemon.is_active(&ada.session));
+    fs::remove_file(ballast).unwrap();
+    daemon.cli(&["backup", copy.to_str().unwrap()]).expect(0);
+    drop(daemon);
+}
+
+#[test]
+fn a_daemon_whose_disk_is_full_says_so_in_its_status() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::of(&setup.path().join("data"), 8 * 1024) else {
+        return skip("no disk can be mounted");
+    };
+    let daemon = setup.start();
+    let free = rustix::fs::statvfs(&disk.0).unwrap();
+    let ballast = disk.0.join("ballast");
+    let bytes = usize::try_from(free.f_bavail * free.f_frsize).unwrap();
+    fs::write(&ballast, vec![7; bytes]).unwrap();
+    let slug = |number: u32| json!({"slug": format!("client-{number}"), "name": "x".repeat(200)});
+    let mut number = 0;
+    eventually("a change is refused for want of space", || {
+        number += 1;
+        (daemon.root().post("/v1/clients", slug(number)).status == 507).then_some(())
+    });
+    let status = daemon.cli(&["status", "--json"]).json();
+    assert_eq!((&status["degraded"], &status["store"]["health"]), (&json!(true), &json!("full")), "{status}");
+    let told = daemon.cli(&["status"]);
+    assert!(told.expect(0).contains("DEGRADED: the disk is full"), "{}", told.stdout);
+    fs::remove_file(ballast).unwrap();
+    eventually("changes are taken again", || {
+        number += 1;
+        (daemon.root().post("/v1/clients", slug(number)).status == 201).then_some(())
+    });
+    assert!(daemon.cli(&["status"]).expect(0).contains("well"));
+    drop(daemon);
+}
+
+/// A command run by a user to whom nothing here belongs.
+fn as_nobody(directory: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = command(directory);
+    command.args(arguments).uid(NOBODY).gid(NOBODY);
+    run(command, "")
+}
+
+/// Where a binary lies that anybody may run.
+fn anybody_may_run(path: &Path) -> bool {
+    let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+    path.ancestors().all(open)
+}
+
+#[test]
+fn another_users_daemon_lets_nobody_in() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let setup = Setup::new();
+    let sockets = tempfile::tempdir().unwrap();
+    for directory in [setup.path(), sockets.path()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let socket = sockets.path().join("admin.sock");
+    let mut daemon = setup.config(&format!("[server]\nadmin_socket = {:?}\n", socket)).start();
+    let socket = socket.to_str().unwrap();
+    let data = daemon.data().to_str().unwrap().to_owned();
+    let theirs = tempfile::tempdir().unwrap();
+    chown(theirs.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let token = "token_01jd8w3m5ze8vr3pa0n2q9k6ms";
+    let rows: &[&[&str]] = &[
+        &["status"],
+        &["reload"],
+        &["user", "list"],
+        &["token", "revoke", token],
+        &["audit", "tail"],
+        &["audit", "export"],
+        &["audit", "verify"],
+        &["backup", "copy"],
+        &["compact"],
+        &["clock", "reset"],
+        &["install-token"],
+        &["keys", "list"],
+        &["keys", "rotate"],
+    ];
+    for arguments in rows {
+        let outcome = as_nobody(theirs.path(), &[arguments, &["--socket", socket][..]].concat());
+        says(&outcome, DENIED, &[socket, "run this as the daemon's user or as root"]);
+    }
+    // Not even where the socket is can be seen by who may not look into the folder.
+    let hidden = as_nobody(theirs.path(), &["status", "--data", &data]);
+    says(&hidden, DENIED, &["run this as the daemon's user or as root"]);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let before = files(&daemon.data());
+    for arguments in [&["install-token"][..], &["compact"], &["audit", "verify"]] {
+        let outcome = as_nobody(theirs.path(), &[arguments, &["--data", &data][..]].concat());
+        says(&outcome, DENIED, &[&data, "run this as the daemon's user or as root"]);
+    }
+    assert!(files(&daemon.data()) == before);
+    assert_eq!(files(theirs.path()), [], "nothing half done is left");
+}
+
+/// A line of an import.
+fn line(number: usize) -> String {
+    let hash = sha256_hex(&format!("old-{number}"));
+    json!({"sha256": hash, "kind": "pat", "owner": format!("user{}@example.org", number % 7), "name": "old"})
+        .to_string()
+}
+
+#[test]
+fn a_broken_line_in_the_middle_of_a_file_takes_nothing_in() {
+    let daemon = Daemon::start();
+    let good: Vec<String> = (0..2_500).map(line).collect();
+    let rows: &[(&str, &str)] = &[
+        ("{\"sha256\": ", "is not a JSON object"),
+        ("[]", "is not a JSON object"),
+        ("\u{0}", "is not a JSON object"),
+        (r#"{"kind": "pat", "owner": "a@example.org", "name": "n"}"#, "sha256"),
+        (r#"{"sha256": "ab", "kind": "pat", "owner": "a@example.org", "name": "n"}"#, "sha256"),
+    ];
+    for (broken, why) in rows {
+        let mut lines = good.clone();
+        lines[1_700] = (*broken).to_owned();
+        fs::write(daemon.file("lines"), lines.join("\n")).unwrap();
+        let outcome = daemon.cli(&["import", "lines"]);
+        says(&outcome, FAILED, &["line 1701", why, "nothing was taken in"]);
+        says(&daemon.cli(&["import", "lines", "--dry-run"]), FAILED, &["line 1701", why]);
+    }
+    fs::write(daemon.file("lines"), [line(0).as_bytes(), b"\n\xff\xfe\n"].concat()).unwrap();
+    says(&daemon.cli(&["import", "lines"]), FAILED, &["line 2"]);
+    assert_eq!(
+        daemon.cli(&["token", "list", "--json"]).json().as_array().unwrap().len(),
+        1,
+        "the install token"
+    );
+    assert_eq!(daemon.cli(&["user", "list", "--json"]).json(), json!([]));
+
+    // What comes by standard input cannot be read twice: it says how far it got, and goes on from there.
+    let mut lines = good.clone();
+    lines[1_700] = "{".to_owned();
+    let outcome = daemon.cli_with(&["import", "-"], &lines.join("\n"));
+    says(&outcome, FAILED, &["line 701", "counted from 1001", "1000 tokens were taken in before"]);
+    assert!(
+        daemon.is_active("old-999") && !daemon.is_active("old-1000"),
+        "a portion is taken in whole or not at all"
+    );
+    let again = daemon.cli_with(&["import", "-", "--json"], &good.join("\n")).json();
+    assert_eq!((&again["tokens"], again["duplicates"].as_array().unwrap().len()), (&json!(1_500), 1_000));
+    assert!(daemon.is_active("old-2499"));
+}
+
+#[test]
+fn a_dry_run_says_what_the_whole_file_comes_to() {
+    let daemon = Daemon::start();
+    let mut lines: Vec<String> = (0..2_500).map(line).collect();
+    lines.push(lines[3].clone());
+    let agent = |number: u32, host: &str| {
+        let hash = sha256_hex(&format!("agent-{number}"));
+        json!({"sha256": hash, "kind": "agent", "owner": host, "name": "agent"}).to_string()
+    };
+    lines.splice(0..0, [agent(1, "web1"), agent(2, "WEB1")]);
+    lines.push(agent(3, "Web1"));
+    fs::write(daemon.file("lines"), lines.join("\n")).unwrap();
+    let dry = daemon.cli(&["import", "lines", "--dry-run", "--json"]).json();
+    assert_eq!(dry, json!({"tokens": 2_503, "owners": 8, "duplicates": [2_503], "dry_run": true}));
+    let done = daemon.cli(&["import", "lines", "--json"]).json();
+    assert_eq!(done, json!({"tokens": 2_503, "owners": 8, "duplicates": [2_503], "dry_run": false}));
+    let told = daemon.cli(&["import", "lines"]);
+    assert!(told.stderr.contains("and 2484 more lines"), "{}", told.stderr);
+}
