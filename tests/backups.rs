@@ -24,13 +24,12 @@ fn wanted<T: std::str::FromStr>(name: &str, default: T) -> T {
 /// Mints tokens, one after the other, at a steady pace, and notes each that was answered, until it is stopped.
 fn write_steadily(daemon: &Daemon, user: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
     let pause = Duration::from_secs(1) / wanted("BEARERD_BACKUP_WRITES", WRITES_A_SECOND);
-    let root = daemon.root();
+    let (root, path) = (daemon.root(), format!("/v1/users/{user}/tokens"));
     let mut connection = root.connect();
     let mut next = Instant::now();
     while !stop.load(Ordering::Acquire) {
-        let request =
-            Request::new("POST", &format!("/v1/users/{user}/tokens")).json(json!({"name": "noted"}));
-        let minted = connection.send(request).expect(201);
+        let minted =
+            root.request("POST", &path).json(json!({"name": "noted"})).send_on(&mut connection).expect(201);
         ledger.lock().unwrap().push(text_of(&minted, "id"));
         // The pace of the stream is the load; nothing waits for it.
         next += pause;

@@ -58,15 +58,18 @@ fn says(outcome: &Outcome, code: i32, words: &[&str]) {
 #[test]
 fn what_is_wrong_with_a_restore_is_said_and_changes_nothing() {
     let mut daemon = Daemon::start();
-    let at = |name: &str| daemon.file(name).to_str().unwrap().to_owned();
+    let directory = daemon.directory().to_owned();
+    let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    daemon.cli(&["user", "create", "ada@example.org"]).expect(0);
     daemon.cli(&["backup", &at("good")]).expect(0);
     let good = fs::read(at("good")).unwrap();
     fs::write(at("foreign"), "nothing that bearerd wrote").unwrap();
     fs::write(at("empty"), "").unwrap();
     fs::write(at("cut-short"), &good[..good.len() / 2]).unwrap();
     let mut flipped = good.clone();
-    let middle = flipped.iter().rposition(|byte| *byte != 0).unwrap();
-    flipped[middle] ^= 1;
+    let stored = b"ada@example.org";
+    let row = flipped.windows(stored.len()).position(|window| window == stored).unwrap();
+    flipped[row] ^= 1;
     fs::write(at("flipped"), flipped).unwrap();
     symlink(at("good"), at("link")).unwrap();
     let other = Daemon::start();
@@ -175,19 +178,19 @@ fn a_backup_for_which_the_daemon_has_no_space_is_refused_and_the_daemon_goes_on(
         return skip("no disk can be mounted");
     };
     let daemon = setup.start();
-    let ada = daemon.person("ada@example.org", &[]);
+    let ada = daemon.user("ada@example.org", &[]);
     let free = rustix::fs::statvfs(&disk.0).unwrap();
     let ballast = disk.0.join("ballast");
     // Room for what a change writes, and not for a copy of the store.
-    let bytes = (free.f_bavail * free.f_frsize).saturating_sub(512 * 1024);
+    let bytes = (free.f_bavail * free.f_frsize).saturating_sub(64 * 1024);
     fs::write(&ballast, vec![7; usize::try_from(bytes).unwrap()]).unwrap();
     let copy = daemon.file("copy");
     let refused = daemon.cli(&["backup", copy.to_str().unwrap()]);
-    says(&refused, FAILED, &["could not make a copy of its store", "space"]);
+    says(&refused, FAILED, &["could not make a copy of its store", "disk is full"]);
     assert!(!copy.exists());
     let status = daemon.cli(&["status", "--json"]).json();
     assert_eq!(status["degraded"], json!(false), "the store itself is well: {status}");
-    assert!(daemon.is_active(&ada.session));
+    assert!(daemon.is_active(ada.token()));
     fs::remove_file(ballast).unwrap();
     daemon.cli(&["backup", copy.to_str().unwrap()]).expect(0);
     drop(daemon);
@@ -200,25 +203,24 @@ fn a_daemon_whose_disk_is_full_says_so_in_its_status() {
         return skip("no disk can be mounted");
     };
     let daemon = setup.start();
+    let ada = daemon.user("ada@example.org", &[]);
     let free = rustix::fs::statvfs(&disk.0).unwrap();
     let ballast = disk.0.join("ballast");
     let bytes = usize::try_from(free.f_bavail * free.f_frsize).unwrap();
     fs::write(&ballast, vec![7; bytes]).unwrap();
-    let slug = |number: u32| json!({"slug": format!("client-{number}"), "name": "x".repeat(200)});
-    let mut number = 0;
-    eventually("a change is refused for want of space", || {
-        number += 1;
-        (daemon.root().post("/v1/clients", slug(number)).status == 507).then_some(())
-    });
+    let mint = || {
+        let path = format!("/v1/users/{}/tokens", ada.id);
+        let body = json!({"name": "large", "metadata": {"filler": "x".repeat(4_000)}});
+        daemon.root().post(&path, body).status
+    };
+    let refused = (0..4_000).map(|_| mint()).find(|status| *status != 201);
+    assert_eq!(refused, Some(507), "a change is refused for want of space");
     let status = daemon.cli(&["status", "--json"]).json();
     assert_eq!((&status["degraded"], &status["store"]["health"]), (&json!(true), &json!("full")), "{status}");
     let told = daemon.cli(&["status"]);
     assert!(told.expect(0).contains("DEGRADED: the disk is full"), "{}", told.stdout);
     fs::remove_file(ballast).unwrap();
-    eventually("changes are taken again", || {
-        number += 1;
-        (daemon.root().post("/v1/clients", slug(number)).status == 201).then_some(())
-    });
+    eventually("changes are taken again", || (mint() == 201).then_some(()));
     assert!(daemon.cli(&["status"]).expect(0).contains("well"));
     drop(daemon);
 }

@@ -179,7 +179,7 @@ fn who_mints_for_another() {
 #[test]
 fn who_administers() {
     let world = world();
-    let deeds: [(&str, String, Option<Value>); 11] = [
+    let deeds: [(&str, String, Option<Value>); 12] = [
         ("GET", "/v1/users".into(), None),
         ("POST", "/v1/users".into(), Some(json!({"email": "not an address"}))),
         ("GET", format!("/v1/users/{}", world.anna.id), None),

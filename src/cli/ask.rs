@@ -131,7 +131,11 @@ impl Common {
 
     /// Asks, and hands over what a good answer says.
     pub fn ask(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Value, Stop> {
-        good(self.client()?.ask(method, target, body)?)
+        let answer = self.client()?.ask(method, target, body)?;
+        good(answer).map_err(|stop| match missing(target) {
+            Some(says) if stop.exit == Exit::NotFound => Stop { says, ..stop },
+            _ => stop,
+        })
     }
 
     /// Asks for something.
@@ -162,12 +166,7 @@ impl Common {
         let Some(text) = answer.get(secret).and_then(Value::as_str) else {
             return Err(Stop::failed("the daemon's answer holds no secret"));
         };
-        for (name, value) in answer.as_object().into_iter().flatten() {
-            let says = !value.is_null() && !value.is_object() && !value.as_array().is_some_and(Vec::is_empty);
-            if name != secret && says {
-                output::tell(&format!("{}: {}", output::shown(name), output::cell(Some(value))));
-            }
-        }
+        output::tell_facts(answer, secret);
         output::line(text)
     }
 
@@ -237,6 +236,30 @@ pub fn span(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What is not there, where the daemon says that there is nothing at a target: `there is no host host_…`.
+fn missing(target: &str) -> Option<String> {
+    let path = target.split('?').next().unwrap_or_default();
+    let mut segments = path.split('/').skip_while(|segment| noun(segment).is_none());
+    let noun = noun(segments.next()?)?;
+    let id = form_urlencoded::parse(segments.next()?.as_bytes()).next()?.0.into_owned();
+    match (noun, id.as_str()) {
+        ("token", "lookup") => Some("that is no token of this daemon".to_owned()),
+        _ => Some(format!("there is no {noun} {}", output::shown(&id))),
+    }
+}
+
+fn noun(collection: &str) -> Option<&'static str> {
+    let nouns = [
+        ("users", "user"),
+        ("tokens", "token"),
+        ("hosts", "host"),
+        ("clients", "client"),
+        ("links", "link"),
+        ("enrollments", "enrollment"),
+    ];
+    nouns.into_iter().find(|(plural, _)| *plural == collection).map(|(_, noun)| noun)
+}
+
 /// Text as it goes into a query or a path.
 pub fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
@@ -273,6 +296,17 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let told = |target| missing(target).unwrap_or_default();
+        assert_eq!(told("/v1/hosts/host_1/rotate"), "there is no host host_1");
+        assert_eq!(told("/v1/admin/tokens/a%20b"), "there is no token a b");
+        assert_eq!(told("/v1/users/user_1/tokens?limit=1"), "there is no user user_1");
+        assert_eq!(told("/v1/admin/tokens/lookup"), "that is no token of this daemon");
+        assert_eq!(missing("/v1/users?limit=1"), None);
+        assert_eq!(missing("/v1/admin/status"), None);
+    }
 
     #[test]
     fn a_span_is_seconds_or_what_people_write() {

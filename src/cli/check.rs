@@ -223,7 +223,8 @@ impl Checked {
         }
         if self.wrong.is_empty() {
             let (rows, entries) = (self.rows, self.entries);
-            output::tell(&format!("nothing is wrong: {rows} rows and {entries} entries of the audit log"));
+            let rows = if self.running { String::new() } else { format!("{rows} rows and ") };
+            output::tell(&format!("nothing is wrong: {rows}{entries} entries of the audit log"));
         }
     }
 }

@@ -287,15 +287,7 @@ fn told(entry: &Value) -> String {
             other => other.to_string(),
         })
     };
-    let line = format!(
-        "{} {} {} {} {} {} {}",
-        text("seq"),
-        text("at"),
-        text("actor"),
-        text("actor_label"),
-        text("action"),
-        text("resource"),
-        text("params")
-    );
-    output::shown(&line)
+    let names = ["seq", "at", "actor", "actor_label", "action", "resource", "params"];
+    let words: Vec<String> = names.into_iter().map(text).filter(|word| !word.is_empty()).collect();
+    output::shown(&words.join(" "))
 }

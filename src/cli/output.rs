@@ -17,6 +17,8 @@ const CELL_CHARS_MAX: usize = 48;
 const CELL_CHARS_MIN: usize = 8;
 /// The least time between two signs of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
+/// The facts that people look for first, in this order.
+const FIRST: [&str; 9] = ["id", "kind", "state", "email", "hostname", "slug", "name", "prefix", "scope"];
 /// What stands between two columns.
 const GAP: &str = "  ";
 
@@ -114,7 +116,12 @@ pub fn table(columns: &[Column], items: &[Value]) -> Result<(), Stop> {
 fn laid_out(columns: &[Column], items: &[Value], most: Option<usize>) -> Vec<String> {
     let headings: Vec<String> = columns.iter().map(|(heading, _)| heading.to_uppercase()).collect();
     let rows = |text: fn(Option<&Value>) -> String| -> Vec<Vec<String>> {
-        let row = |item: &Value| columns.iter().map(|(_, paths)| text(first_of(item, paths))).collect();
+        let told = |item: &Value, (heading, paths): &Column| match first_of(item, paths) {
+            // A column without a heading is a remark, of which there need not be any.
+            None if heading.is_empty() => String::new(),
+            value => text(value),
+        };
+        let row = |item: &Value| columns.iter().map(|column| told(item, column)).collect();
         core::iter::once(headings.clone()).chain(items.iter().map(row)).collect()
     };
     let mut table = rows(cell);
@@ -182,10 +189,29 @@ pub fn facts(item: &Value) -> Result<(), Stop> {
     if !item.is_object() {
         return line(&cell(Some(item)));
     }
-    let mut facts = Vec::new();
-    flatten("", item, &mut facts);
+    let facts = arranged(item);
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     facts.iter().try_for_each(|(name, value)| line(&format!("{name:width$}{GAP}{value}")))
+}
+
+/// The facts within a value, those first that people look for.
+fn arranged(item: &Value) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    flatten("", item, &mut facts);
+    facts.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    facts
+}
+
+/// Tells what belongs to a new secret, but not the secret itself.
+pub fn tell_facts(item: &Value, secret: &str) {
+    let mut item = item.clone();
+    if let Some(members) = item.as_object_mut() {
+        members.remove(secret);
+        members.retain(|_, value| !value.is_object() && !value.as_array().is_some_and(Vec::is_empty));
+    }
+    for (name, value) in arranged(&item) {
+        tell(&format!("{name}: {value}"));
+    }
 }
 
 /// The facts within a value, each with its path: `reload.outcome`. Of a list of things each goes by its name,
@@ -306,8 +332,7 @@ mod tests {
 
     #[test]
     fn a_table_is_no_wider_than_the_terminal_unless_it_could_not_be_read_then() {
-        let ago =
-            humantime::format_rfc3339_seconds(SystemTime::now() - Duration::from_secs(7_200)).to_string();
+        let ago = humantime::format_rfc3339_seconds(SystemTime::now() - Duration::from_hours(2)).to_string();
         let item = json!({"id": "i".repeat(20), "name": "n".repeat(60), "at": ago});
         let columns = [("id", "/id"), ("name", "/name"), ("at", "/at")];
         let lines = |most| laid_out(&columns, core::slice::from_ref(&item), most);

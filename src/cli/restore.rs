@@ -49,7 +49,7 @@ impl Restore {
         let keyring = offline::loaded(&located)?.keyring;
         let options = Options::default();
         // Looked at where it lies first: what is no backup does not even make a data directory.
-        let backup = Stopped::in_file(&self.file, &keyring, &options).map_err(offline::cannot_open)?;
+        let backup = Stopped::in_file(&self.file, &keyring, &options).map_err(no_backup)?;
         refuse_missing_keys(&backup, &keyring)?;
         drop(backup);
         if io::stdin().is_terminal() {
@@ -213,6 +213,17 @@ fn replaced(replacement: &Replacement, keyring: &Keyring, options: &Options) -> 
         Ok(()) => Replaced::Readable(Arc::new(stopped)),
         Err(fault) => Replaced::Unreadable(format!("the store being replaced: {fault}")),
     })
+}
+
+/// Why a file cannot be restored from.
+fn no_backup(error: OpenError) -> Stop {
+    match error {
+        OpenError::Damaged { path, what } => Stop::failed(format!(
+            "{} is no backup of bearerd, or is damaged: {what}. Nothing was changed; name another one",
+            path.display()
+        )),
+        error => offline::cannot_open(error),
+    }
 }
 
 fn refuse_what_is_no_file(path: &Path) -> Result<(), Stop> {

@@ -99,14 +99,13 @@ fn state(status: &Value) -> String {
 
 fn store(status: &Value) -> String {
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or_default();
-    let mut said = output::size(number("/store/file_bytes"));
-    if number("/store/queue_operations") > 0 {
-        said.push_str(&format!(", {} changes wait", number("/store/queue_operations")));
-    }
-    if number("/store/reopened") > 0 {
-        said.push_str(&format!(", opened again {} times after a fault", number("/store/reopened")));
-    }
-    said
+    let more = [
+        (number("/store/queue_operations"), "changes wait"),
+        (number("/store/reopened"), "times opened again after a fault"),
+    ];
+    let more =
+        more.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    output::size(number("/store/file_bytes")) + &more.collect::<String>()
 }
 
 fn tokens(status: &Value) -> String {
@@ -127,7 +126,9 @@ fn slots(status: &Value) -> Vec<Value> {
         }
         for slot in list(service, "/slots") {
             let mut row = slot.clone();
-            row["service"] = json!(name);
+            if let Some(row) = row.as_object_mut() {
+                row.insert("service".to_owned(), json!(name));
+            }
             rows.push(row);
         }
     }

@@ -30,7 +30,7 @@ use crate::{
     config::Located,
     http::{
         dispatch::Surface,
-        server::{self, Counts, Door, Limits, Request},
+        server::{self, Address, Counts, Door, Limits, Request},
     },
     records::{Actor, By},
 };
@@ -93,7 +93,7 @@ async fn run(
     app.listens_at(
         listeners
             .addresses()
-            .map(|(door, address)| Listener { admin: door == Door::Admin, address: address.to_string() })
+            .map(|(door, address)| Listener { admin: door == Door::Admin, address: absolute(address) })
             .collect(),
     );
     app.announce_reloads(systemd::announce);
@@ -133,6 +133,16 @@ async fn run(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// An address as it is for somebody in another directory, too.
+fn absolute(address: &Address) -> String {
+    match address {
+        Address::Tcp(_) => address.to_string(),
+        Address::Unix(path) => {
+            Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())).to_string()
+        }
+    }
 }
 
 /// Waits for what comes from outside until the daemon is told to stop. One reload at a time; of those that

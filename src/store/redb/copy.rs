@@ -56,6 +56,9 @@ mod tests {
         let (source, target) = (engine(), engine());
         source
             .committed(|transaction| {
+                for table in TableId::ALL {
+                    transaction.open_table(definition(table))?;
+                }
                 let mut table = transaction.open_table(definition(TableId::Meta))?;
                 for number in 0u32..5_000 {
                     table.insert(number.to_be_bytes().as_slice(), [].as_slice())?;
