@@ -186,7 +186,7 @@ fn what_is_no_backup_is_refused_and_nothing_is_half_done() {
 #[track_caller]
 fn refused_while_running(daemon: &Daemon) {
     let outcome = daemon.cli(&["restore", "copy.redb"]);
-    assert!(outcome.code == 1 && outcome.stderr.contains("in use"), "{outcome:?}");
+    assert!(outcome.code == 6 && outcome.stderr.contains("in use"), "{outcome:?}");
     daemon.root().get("/v1/users").expect(200);
 }
 
