@@ -117,14 +117,6 @@ impl OpenError {
         Self::System { what, path: path.into(), error }
     }
 
-    /// What whoever asked for something to be written beside the store is answered.
-    pub fn refusal(&self) -> WriteError {
-        match self {
-            Self::System { error, .. } if WriteFailure::of(error).full => WriteError::Full,
-            _ => WriteError::Unavailable,
-        }
-    }
-
     /// The same, said of another path: that of the file which was copied.
     pub(crate) fn about(mut self, other: &std::path::Path) -> Self {
         match &mut self {
