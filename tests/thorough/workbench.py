@@ -46,6 +46,13 @@ def need(*packages):
         sys.stdout.flush()
         os.execv(python, [str(python), *sys.argv])
 
+    if not install(*packages):
+        skip(Path(sys.argv[0]).stem, "could not be installed: " + ", ".join(packages))
+        sys.exit()
+
+
+def install(*packages):
+    """Whether these packages of PyPI are in the environment of `need`, or could be put there."""
     def there(package):
         name, _, version = package.partition("==")
         try:
@@ -54,18 +61,15 @@ def need(*packages):
             return False
 
     missing = [package for package in packages if not there(package)]
-    if missing:
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *missing]
-        if subprocess.run(install, stdout=subprocess.DEVNULL).returncode:
-            skip(Path(sys.argv[0]).stem, "could not be installed: " + ", ".join(missing))
-            sys.exit()
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *missing]
+    return not missing or subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def need_program(name, package):
-    """Where a program is, installed from Debian's package of that name if it is not there; None if it cannot be."""
+def need_program(name, *packages):
+    """Where a program is, installed with Debian's packages of those names if it is not there; None if it cannot be."""
     if not program(name) and shutil.which("apt-get") and os.geteuid() == 0:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package]
+        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
         if subprocess.run(install, **quiet).returncode:
             subprocess.run(["apt-get", "update", "--quiet"], **quiet)
             subprocess.run(install, **quiet)
@@ -271,5 +275,5 @@ def snippet(document, language, heading=None):
 
 
 def program(name):
-    """Where a program is, also where daemons are."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    """Where a program is, also where daemons are, and what came with a package of PyPI."""
+    return shutil.which(name) or shutil.which(name, path=f"/usr/sbin:/usr/local/sbin:/sbin:{sys.prefix}/bin")

