@@ -1,5 +1,6 @@
 """Clients that hold connections: 1,000 slow ones of four kinds, each gone within its deadline while others are
-served; 10,000 that are idle after a request; 10,000 with part of a head, which take memory and are cut as well.
+served; 10,000 that are idle after a request; 10,000 with part of a head, which take memory; more than fit, in 64 MiB;
+and 20,000 that come and go without a word.
 
 Prints how long verification took meanwhile, and the daemon's memory."""
 
@@ -172,6 +173,67 @@ def many(what, source, first, mib_max, answered):
         check(f"{what}: a newcomer is served", request(daemon.port, "GET", "/healthz")[0], 200)
 
 
+class Memory:
+    """A control group with so much memory, of either version; `made` is false where none can be made."""
+
+    def __init__(self, mib):
+        old, new = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+        parent, limit, self.events = (old, "memory.limit_in_bytes", "memory.oom_control") if old.is_dir() else (new, "memory.max", "memory.events")
+        self.folder = parent / f"bearerd-thorough-{os.getpid()}"
+        try:
+            self.folder.mkdir()
+            (self.folder / limit).write_text(str(mib << 20))
+            self.made = True
+        except OSError:
+            self.made = False
+
+    def take_in(self, pid):
+        (self.folder / "cgroup.procs").write_text(str(pid))
+
+    def kills(self):
+        words = (self.folder / self.events).read_text().split()
+        return int(words[words.index("oom_kill") + 1])
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def in_little_memory(source):
+    """Three times the connections that there may be, each with part of a head, in the memory that docs/http.md names."""
+    memory = Memory(64)
+    if not memory.made:
+        skip("little memory", "no control group can be made here")
+        return
+    try:
+        with Daemon("[limits]\nheader_seconds = 300\nconnections = 1000\n") as daemon, contextlib.ExitStack() as open_connections:
+            memory.take_in(daemon.process.pid)
+            for _ in range(3_000):
+                connection = open_connections.enter_context(connect(daemon.port, source))
+                with contextlib.suppress(OSError):  # Who was asked to leave for another need not be there any more.
+                    connection.sendall(PARTIAL_HEAD)
+            with Verifying(daemon) as verifying:
+                while len(verifying.took) < 100:
+                    time.sleep(0.1)
+            print(f"1000 connections at most, 3000 come, in 64 MiB: {resident_mib(daemon.process.pid):.0f} MiB; verification: {verifying.told()}")
+            check("little memory: nobody is killed for it", (memory.kills(), daemon.process.poll()), (0, None))
+            check("little memory: verification went on", verifying.wrong[:5], [])
+    finally:
+        memory.end()
+
+
+def come_and_go(source):
+    with Daemon() as daemon, Verifying(daemon) as verifying:
+        began = time.monotonic()
+        for _ in range(2_000 if QUICK else 20_000):
+            connect(daemon.port, source).close()
+        print(f"who comes and goes without a word: {(2_000 if QUICK else 20_000) / (time.monotonic() - began):.0f} a second; "
+              f"memory {resident_mib(daemon.process.pid):.0f} MiB")
+        wait_for("all of them are gone", lambda: len(held(daemon)) < 10)
+    check("come and go: verification went on", (verifying.wrong[:5], len(verifying.took) > 10), ([], True))
+    print("verification beside them: " + verifying.told())
+
+
 def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < MANY + FILES_SPARE:
@@ -182,6 +244,8 @@ def main():
     slow_clients()
     many("idle connections", "127.0.0.3", GET, IDLE_MIB_MAX, True)
     many("partial heads", "127.0.0.4", PARTIAL_HEAD, PARTIAL_MIB_MAX, False)
+    in_little_memory("127.0.0.5")
+    come_and_go("127.0.0.6")
 
 
 main()
