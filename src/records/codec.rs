@@ -22,6 +22,10 @@ use crate::token::Key;
 /// The largest body that is decoded or written.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 
+/// What the decoder may take a body for. It counts a number by its width and not by the bytes that it is written
+/// in, at most 16 for one, so that this bounds what is allocated and never what can be read again.
+const CLAIMED_BYTES_MAX: usize = 16 * RECORD_BYTES_MAX;
+
 const MAC_BYTES: usize = 16;
 
 /// A value that cannot be written, or is not what was written.
@@ -29,7 +33,7 @@ const MAC_BYTES: usize = 16;
 pub struct Broken;
 
 fn configuration() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
+    bincode::config::standard().with_limit::<CLAIMED_BYTES_MAX>()
 }
 
 /// The bytes under which `value` is stored at `key` of `table`.
@@ -70,6 +74,9 @@ pub fn decode<T: DeserializeOwned>(
 
 /// Decodes a body alone; what the fuzz target reaches without knowing a key.
 pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Broken> {
+    if body.len() > RECORD_BYTES_MAX {
+        return Err(Broken);
+    }
     let (value, read) = bincode::serde::decode_from_slice(body, configuration()).map_err(|_| Broken)?;
     if read == body.len() { Ok(value) } else { Err(Broken) }
 }
@@ -116,6 +123,33 @@ mod tests {
         assert_eq!(decode::<u64>(&key(), TableId::Tokens, b"k", 1, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&key(), TableId::Users, b"k", 2, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&Key::new([8; 32]), TableId::Users, b"k", 1, &stored), Err(Broken));
+    }
+
+    #[test]
+    fn a_record_has_a_largest_size() {
+        // A text's length takes five bytes from 65,536 on.
+        let encoded = |bytes: usize| encode(&key(), TableId::Users, b"k", 1, &"x".repeat(bytes));
+        let most = encoded(RECORD_BYTES_MAX - 5).unwrap();
+        assert_eq!(most.len(), 1 + RECORD_BYTES_MAX + MAC_BYTES);
+        assert!(decode::<String>(&key(), TableId::Users, b"k", 1, &most).is_ok());
+        assert_eq!(encoded(RECORD_BYTES_MAX - 4), Err(Broken));
+        let body = encode_body(&"x".repeat(RECORD_BYTES_MAX - 4)).unwrap();
+        assert_eq!(decode_body::<String>(&body), Err(Broken));
+    }
+
+    #[test]
+    fn many_small_numbers_are_read_as_they_were_written() {
+        let numbers = vec![1u64; RECORD_BYTES_MAX / 2];
+        let stored = encode(&key(), TableId::Users, b"k", 1, &numbers).unwrap();
+        assert_eq!(decode::<Vec<u64>>(&key(), TableId::Users, b"k", 1, &stored), Ok(numbers));
+    }
+
+    #[test]
+    fn a_body_alone_is_what_a_record_holds() {
+        let body = encode_body(&("ab", 5u64)).unwrap();
+        assert_eq!(body, [2, b'a', b'b', 5]);
+        assert_eq!(decode_body::<(String, u64)>(&body), Ok(("ab".to_owned(), 5)));
+        assert_eq!(decode_body::<(String, u64)>(&[&body[..], &[0]].concat()), Err(Broken));
     }
 
     proptest! {

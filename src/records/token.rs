@@ -342,3 +342,27 @@ impl Deciding for Tombstone {
         self.entry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_found_by_its_name_alone() {
+        for state in State::ALL {
+            assert_eq!(State::from_name(state.name()), Some(state));
+        }
+        assert_eq!(State::from_name("Active"), None);
+        assert_eq!(State::from_name(""), None);
+    }
+
+    #[test]
+    fn no_owner_lies_among_another_s_in_the_index() {
+        let id = [7; 16];
+        let of = |tag: u8| [&[tag], &id[..]].concat();
+        assert_eq!(Owner::Nobody.prefix(), [0]);
+        assert_eq!(Owner::User(UserId::from_bytes(id)).prefix(), of(1));
+        assert_eq!(Owner::Host(HostId::from_bytes(id)).prefix(), of(2));
+        assert_eq!(Owner::Client(ClientId::from_bytes(id)).prefix(), of(3));
+    }
+}

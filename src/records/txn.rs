@@ -337,8 +337,13 @@ fn is_empty(range: KeyRange<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::token::{Key, TokenId};
+    use crate::{
+        records::shelf::Shelf,
+        token::{Key, TokenId},
+    };
 
     struct Nothing(StoreKeys);
 
@@ -366,5 +371,68 @@ mod tests {
         assert!(id(4094, [255; 10]) < id(4095, [0; 10]));
         assert!(id(4095, [0; 10]) < id(5000, [255; 10]), "beyond it, chance decides");
         assert_ne!(id(3, [1; 10]), id(3, [2; 10]));
+    }
+
+    /// Keys of so few letters that own rows, rows below and the ends of a range meet often.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(0..3u8, 0..3)
+    }
+
+    fn end() -> impl Strategy<Value = Bound<Vec<u8>>> {
+        prop_oneof![Just(Bound::Unbounded), key().prop_map(Bound::Included), key().prop_map(Bound::Excluded)]
+    }
+
+    fn within(key: &[u8], low: &Bound<Vec<u8>>, high: &Bound<Vec<u8>>) -> bool {
+        let ends: KeyRange<'_> = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        <KeyRange<'_> as core::ops::RangeBounds<[u8]>>::contains(&ends, key)
+    }
+
+    proptest! {
+        #[test]
+        fn a_scan_sees_its_own_writes_among_those_below_in_their_order(
+            below in prop::collection::btree_map(key(), 0..9u8, 0..8),
+            own in prop::collection::btree_map(key(), prop::option::of(10..19u8), 0..8),
+            low in end(), high in end(), backwards: bool, most in 1..9usize,
+        ) {
+            let mut shelf = Shelf::new();
+            for (key, value) in &below {
+                shelf.tamper(TableId::Projects, key, Some(vec![*value]));
+            }
+            let mut txn = Txn::new(&shelf, 7);
+            for (key, value) in &own {
+                match value {
+                    Some(value) => txn.hint(TableId::Projects, key.clone(), vec![*value]),
+                    None => txn.forget(TableId::Projects, key),
+                }
+            }
+            // The same by a plain map.
+            let mut together = below.clone();
+            for (key, value) in &own {
+                match value {
+                    Some(value) => together.insert(key.clone(), *value),
+                    None => together.remove(key),
+                };
+            }
+            let mut expected: Vec<(Vec<u8>, u8)> =
+                together.clone().into_iter().filter(|(key, _)| within(key, &low, &high)).collect();
+            let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
+            if backwards {
+                expected.reverse();
+            }
+            expected.truncate(most);
+            let mut seen = Vec::new();
+            let range = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+            txn.scan(TableId::Projects, range, direction, &mut |key, value| {
+                seen.push((key.to_vec(), value[0]));
+                Ok(if seen.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+            .unwrap();
+            prop_assert_eq!(seen, expected);
+            for key in below.keys().chain(own.keys()) {
+                let there = together.get(key).map(|value| vec![*value]);
+                prop_assert_eq!(txn.holds(TableId::Projects, key).unwrap(), there.is_some());
+                prop_assert_eq!(txn.bytes(TableId::Projects, key).unwrap(), there);
+            }
+        }
     }
 }

@@ -444,3 +444,42 @@ pub fn decide(right: Right, caller: Caller) -> Result<Authorized, Refusal> {
     };
     if allowed { Ok(Authorized { caller, right }) } else { Err(Refusal::Forbidden(forbidden)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_has_its_own_id_and_only_a_user_an_email() {
+        let (user, host, client) =
+            (UserId::from_bytes([1; 16]), HostId::from_bytes([2; 16]), ClientId::from_bytes([3; 16]));
+        let text = str::to_owned;
+        for (subject, id, email) in [
+            (Subject::User { id: user, email: text("a@b.c"), name: None }, user.to_string(), Some("a@b.c")),
+            (Subject::Host { id: host, hostname: text("web1") }, host.to_string(), None),
+            (
+                Subject::Client { id: client, slug: text("acme"), name: text("Acme") },
+                client.to_string(),
+                None,
+            ),
+        ] {
+            assert_eq!((subject.id(), subject.email()), (id, email));
+        }
+    }
+
+    #[test]
+    fn a_reserved_word_takes_in_those_below_it_and_no_word_of_the_product() {
+        for (scope, word, takes_in) in [
+            ("admin", "operator", true),
+            ("admin", "introspect", true),
+            ("x operator", "introspect", true),
+            ("operator", "admin", false),
+            ("admin", "reports:read", false),
+            ("reports:read", "reports:read", true),
+            ("reports:write", "reports:read", false),
+            ("introspect", "introspect", true),
+        ] {
+            assert_eq!(scope_takes_in(scope, word), takes_in, "{scope}: {word}");
+        }
+    }
+}

@@ -325,4 +325,37 @@ mod tests {
         check(json!({"sha256": hash, "kind": "link", "owner": "Bad Slug", "name": "a"}), Some("owner"));
         check(json!({"sha256": hash, "kind": "link", "owner": "acme", "name": "a"}), None);
     }
+
+    #[test]
+    fn a_portion_makes_owners_once_and_revives_nothing() {
+        use crate::rules::town::Town;
+        let mut town = Town::new();
+        let line = |hash: &str, kind: &str, owner: &str| {
+            let line = json!({"sha256": hash.repeat(32), "kind": kind, "owner": owner, "name": "n"});
+            Line::read(line.as_object().cloned().unwrap(), |_| None).unwrap()
+        };
+        let lines = [
+            line("01", "pat", "a@b.c"),
+            line("02", "pat", "A@B.C"),
+            line("01", "pat", "z@b.c"),
+            line("03", "agent", "web1"),
+            line("04", "link", "acme"),
+        ];
+        let fresh: Vec<FreshIds> = (0..5).map(|at| FreshIds { token: [at; 10], owner: [at; 10] }).collect();
+        let import =
+            |town: &mut Town| town.change(|txn, _| take_in(txn, &By::system(), &lines, &fresh)).unwrap();
+        assert_eq!(import(&mut town), Imported { tokens: 4, owners: 3, duplicates: vec![2] });
+        let of =
+            |town: &Town, byte: u8| Token::by_hash(&town.shelf, &TokenHash::from_bytes([byte; 32])).unwrap();
+        let (first, second) = (of(&town, 1).unwrap(), of(&town, 2).unwrap());
+        assert_eq!(first.owner, second.owner);
+        let host = Host::by_name(&town.shelf, "web1").unwrap().unwrap();
+        assert_eq!(of(&town, 3).unwrap().owner, Owner::Host(host.id));
+        assert_eq!(of(&town, 5), None);
+        // One that was purged has left a stone.
+        town.shelf.tamper(TableId::TokensByHash, &[1; 32], None);
+        town.shelf.place(&Tombstone { hash: [1; 32], entry: 1 });
+        assert_eq!(import(&mut town).duplicates, [0, 1, 2, 3, 4]);
+        assert_eq!(of(&town, 1), None);
+    }
 }

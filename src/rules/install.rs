@@ -158,3 +158,6 @@ fn on_file(view: &dyn View, setup: &Setup) -> Result<Option<Token>, Refusal> {
     let alive = token.revoked_at.is_none() && token.consumed_at.is_none();
     Ok(alive.then_some(token))
 }
+
+#[cfg(test)]
+mod tests;

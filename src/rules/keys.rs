@@ -225,4 +225,42 @@ mod tests {
         assert_eq!((done.rows, done.damaged), (1, 1));
         assert_eq!(needed(&shelf, "one").sealed, 1);
     }
+
+    #[test]
+    fn a_jwt_needs_its_key_until_its_end_or_until_it_is_revoked() {
+        use crate::rules::{
+            pats::{Spelled, Wish},
+            town::Town,
+        };
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let jwt = |ttl| Wish { spelled: Spelled::Jwt, ttl_seconds: Some(ttl), ..Wish::default() };
+        let needed = |town: &Town| live_tokens(&town.shelf, &id("k1"), town.time()).unwrap();
+        town.pat(anna, Wish::default()).unwrap();
+        assert_eq!(needed(&town), 0, "an opaque token needs none");
+        town.pat(anna, jwt(60)).unwrap();
+        let second = town.pat(anna, jwt(90)).unwrap();
+        town.pat(anna, jwt(100)).unwrap();
+        assert_eq!(needed(&town), 3);
+        assert_eq!(live_tokens(&town.shelf, &id("k"), town.time()), Ok(0));
+        assert_eq!(live_tokens(&town.shelf, &id("k2"), town.time()), Ok(0));
+        town.pass(59);
+        assert_eq!(needed(&town), 3);
+        town.pass(1);
+        assert_eq!(needed(&town), 2, "expired this second");
+        town.revoke(second.token.id).unwrap();
+        assert_eq!(needed(&town), 1, "revoked this second");
+    }
+
+    #[test]
+    fn the_store_s_own_key_is_sealed_again_with_an_entry() {
+        let mut shelf = Shelf::new();
+        shelf.change(1, |txn| rewrap(txn, &By::system(), "one", &id("two"), vec![7; 9])).unwrap();
+        assert_eq!(shelf.rows().get(&(TableId::Meta, raw::STORE_KEY.to_vec())), Some(&vec![7; 9]));
+        let entry = shelf.audit().pop().unwrap();
+        assert_eq!(
+            (entry.action.as_str(), entry.params.as_str()),
+            ("keys.rewrap", r#"{"from":"one","to":"two"}"#)
+        );
+    }
 }

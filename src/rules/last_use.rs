@@ -21,3 +21,50 @@ pub fn write(txn: &mut Txn<'_>, uses: &[LastUsed]) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        records::Time,
+        rules::{pats::Wish, town::Town},
+        token::TokenId,
+    };
+
+    #[test]
+    fn a_newer_use_of_a_token_that_is_there_is_written_and_no_other() {
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let token = town.pat(anna, Wish::default()).unwrap().token.id;
+        let used = |token, at, ip: Option<&str>| LastUsed {
+            token,
+            at: Time::from_unix(at),
+            ip: ip.map(|ip| ip.parse().unwrap()),
+        };
+        let mut stored_after = |last: LastUsed| {
+            town.change(|txn, _| write(txn, &[last])).unwrap();
+            LastUsed::of(&town.shelf, last.token).unwrap()
+        };
+        let first = used(token, 100, None);
+        assert_eq!(stored_after(first), Some(first));
+        assert_eq!(stored_after(used(token, 99, None)), Some(first), "an older one");
+        let elsewhere = used(token, 100, Some("192.0.2.1"));
+        assert_eq!(stored_after(elsewhere), Some(elsewhere), "the same second, from elsewhere");
+        let later = used(token, 101, None);
+        assert_eq!(stored_after(later), Some(later));
+        let gone = TokenId::from_parts(1, [9; 10]);
+        assert_eq!(stored_after(used(gone, 200, None)), None, "of a token that is gone");
+    }
+
+    #[test]
+    fn what_is_stored_already_is_not_written_again() {
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let token = town.pat(anna, Wish::default()).unwrap().token.id;
+        let last = LastUsed { token, at: Time::from_unix(100), ip: None };
+        town.change(|txn, _| write(txn, &[last])).unwrap();
+        let mut txn = Txn::new(&town.shelf, 1);
+        write(&mut txn, &[last]).unwrap();
+        assert!(txn.finish().unwrap().rows.is_empty());
+    }
+}

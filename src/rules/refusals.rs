@@ -55,3 +55,35 @@ pub fn write(txn: &mut Txn<'_>, refusals: &[(Refused, Counted)]) -> Result<(), R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{records::shelf::Shelf, token::TokenId};
+
+    #[test]
+    fn refusals_are_one_entry_each_with_their_count_and_both_addresses() {
+        let mut shelf = Shelf::new();
+        let token = TokenId::from_parts(1, [1; 10]);
+        let ip = "192.0.2.1".parse().ok();
+        let plain = Refused::new(Action::LoginRefused, ip, "hash");
+        let replayed = Refused {
+            token: Some(token),
+            first_ip: "192.0.2.9".parse().ok(),
+            ..Refused::new(Action::EnrollmentReplayed, ip, "replayed")
+        };
+        let counted = |count| Counted { count, since: Time::from_unix(93) };
+        shelf.change(100_000, |txn| write(txn, &[(plain, counted(7)), (replayed, counted(1))])).unwrap();
+        let shown: Vec<_> = shelf
+            .audit()
+            .into_iter()
+            .map(|entry| (entry.action, entry.resource, entry.params, entry.ip))
+            .collect();
+        assert_eq!(shown.len(), 2);
+        assert_eq!(shown[0].0, Action::LoginRefused.name());
+        assert_eq!((shown[0].1.as_str(), shown[0].3), ("", ip));
+        assert_eq!(shown[0].2, r#"{"count":7,"reason":"hash","seconds":7}"#);
+        assert_eq!(shown[1].1, token.to_string());
+        assert_eq!(shown[1].2, r#"{"count":1,"first_ip":"192.0.2.9","reason":"replayed","seconds":7}"#);
+    }
+}

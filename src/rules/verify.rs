@@ -408,3 +408,6 @@ fn of_host(host: Host, token: Token) -> Good {
         token: Some(token),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -442,8 +442,10 @@ mod tests {
 
     #[track_caller]
     fn fault(text: &str, line: impl Into<Option<usize>>, what: KeyFault) {
-        let fault = Keyring::parse(text).unwrap_err();
-        assert_eq!(fault, KeyringFault { line: line.into(), what }, "{text:?}");
+        let (fault, line) = (Keyring::parse(text).unwrap_err(), line.into());
+        let said = line.map_or(what.to_string(), |line| format!("line {line}: {what}"));
+        assert_eq!(fault.to_string(), said, "{text:?}");
+        assert_eq!(fault, KeyringFault { line, what }, "{text:?}");
         assert!(!fault.to_string().contains("AAEC"), "a message never quotes a key");
     }
 

@@ -375,6 +375,7 @@ mod tests {
             assert_eq!(ServiceName::new(bad), Err(NotAServiceName), "{bad:?}");
         }
         assert!(serde_json::from_str::<ServiceName>("\"A\"").is_err());
+        assert_eq!(serde_json::to_string(&name("a-1")).unwrap(), "\"a-1\"");
     }
 
     fn service(called: &str, secrets: &[&str]) -> Service {

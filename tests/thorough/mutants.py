@@ -9,7 +9,7 @@
 one program, each behind a switch that an environment variable turns on; what does not compile is left out, as always.
 The floors need none of those above them and are compiled by themselves. A mutant faces the tests of its own file
 first, and if these let it live, those of its floor (a record's mutant those of the rules as well). It is caught if a
-test fails, or does not end. What stands in a constant has no switch and is run by `cargo mutants` itself.
+test fails, or goes on for ever: $MUTANTS_SECONDS (60) of computing, or ten times that by the clock. What stands in a constant has no switch and is run by `cargo mutants` itself.
 
 Ends with counts and the survivors, exits 1 if there are any. Everything lies in $MUTANTS_DIR; what was caught there is not run again.
 $MUTANTS_JOBS says how many run at once (1)."""
@@ -17,6 +17,7 @@ $MUTANTS_JOBS says how many run at once (1)."""
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ TOP = Path(__file__).resolve().parent.parent.parent
 PLACE = Path(os.environ.get("MUTANTS_DIR", "/tmp/bearerd-mutants"))
 TREE = PLACE / "tree"
 FLOORS = ["token", "records", "settings", "rules", "store"]
-SECONDS = int(os.environ.get("MUTANTS_SECONDS", "120"))
+SECONDS = int(os.environ.get("MUTANTS_SECONDS", "60"))
 ENV = {**os.environ, "CARGO_TARGET_DIR": str(PLACE / "target"), "CARGO_TERM_COLOR": "never"}
 
 SWITCH = """
@@ -134,12 +135,13 @@ def place(span, told, mutants, broken):
             broken.setdefault(number, "does not compile" if plain or code in ("E0277", "E0369") else "by itself")
 
 
-def lives(program, number, tests):
+def lives(program, number, tests, **environment):
     """Whether these tests let mutant `number` live."""
     told = subprocess.Popen(
-        [program, *tests, "--test-threads", "2"], env={**ENV, "MUTANT": str(number)}, cwd=TREE, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    late = threading.Timer(SECONDS, told.kill)
+        [program, *tests, "--test-threads", "2"], env={**ENV, "MUTANT": str(number), **environment}, cwd=TREE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS)))
+    late = threading.Timer(10 * SECONDS, told.kill)
     late.start()
     try:
         for line in told.stdout:
@@ -159,7 +161,8 @@ def wider(file):
 
 def judged(program, number, mutant):
     own = mutant["file"].removeprefix("src/").removesuffix(".rs").removesuffix("/mod").replace("/", "::") + "::"
-    if not lives(program, number, [own]):
+    # A few examples of each property are enough for most.
+    if not lives(program, number, [own], PROPTEST_CASES="16"):
         return "caught"
     return "alive" if lives(program, number, wider(mutant["file"])) else "caught"
 
@@ -171,7 +174,7 @@ def by_itself(mutants):
     for mutant in mutants:
         only = "^" + re.escape(mutant["name"]) + "$"
         shutil.rmtree(PLACE / "mutants.out", ignore_errors=True)
-        run("cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(SECONDS), "--output", str(PLACE),
+        run("cargo", "mutants", "--in-place", "--baseline", "skip", "--timeout", str(10 * SECONDS), "--output", str(PLACE),
             "-F", only, "-f", mutant["file"], "--", "--lib", "--", *wider(mutant["file"]), cwd=TREE)
         for file, says in [("caught", "caught"), ("timeout", "caught"), ("missed", "alive"),
                            ("unviable", "does not compile")]:

@@ -170,6 +170,31 @@ fn a_rotated_token_carries_everything_over_and_is_clamped_again() {
 }
 
 #[test]
+fn a_token_has_the_name_and_the_metadata_it_was_given_last() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let object = |value: u8| json!({ "k": value }).as_object().cloned();
+    let plan = plan(Wish { name: "first".into(), metadata: object(1), ..Wish::default() }).unwrap();
+    let (fresh, root) = (town.fresh(), Town::root(Right::MintForOthers));
+    let token = town.change(|txn, terms| mint_for(txn, terms, &root, anna.id, plan, &fresh)).unwrap().token;
+    let shown = |town: &Town| {
+        let token = town.row(token.id).unwrap().token;
+        (token.name, token.metadata)
+    };
+    assert_eq!(shown(&town), ("first".to_owned(), Some("{\"k\":1}".to_owned())));
+    let change = |town: &mut Town, change: Change| {
+        let owner = Town::root(Right::ChangeOwn);
+        town.change(|txn, _| update(txn, &owner, token.id, change)).unwrap();
+        shown(town)
+    };
+    let second = change(&mut town, Change { name: Some("second".into()), ..Change::default() });
+    assert_eq!(second, ("second".to_owned(), Some("{\"k\":1}".to_owned())));
+    let third = change(&mut town, Change { metadata: Some(object(3)), ..Change::default() });
+    assert_eq!(third, ("second".to_owned(), Some("{\"k\":3}".to_owned())));
+    assert_eq!(change(&mut town, Change { metadata: Some(None), ..Change::default() }).1, None);
+}
+
+#[test]
 fn an_overlap_ends_to_the_second_and_never_later_than_the_token_itself() {
     let mut town = Town::new();
     let anna = town.user("anna@example.org", &[]);

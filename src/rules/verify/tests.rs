@@ -1,0 +1,132 @@
+//! What verification says of services, cookies and callers who were let in before.
+
+use super::*;
+use crate::{
+    records::{Action, By, Params},
+    rules::{
+        access::{Right, decide},
+        clients::{self, NewClient},
+        links::{self, NewLink},
+        pats::Wish,
+        portal::{self, Followed},
+        services::{Configured, bring_up_to_date},
+        town::{Town, reason},
+        users,
+    },
+};
+
+fn known(good: Good) -> Caller {
+    Caller { who: Who::Known(Box::new(good.identity)), ip: None }
+}
+
+#[test]
+fn only_a_token_with_a_number_of_uses_is_counted() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    for max_uses in [None, Some(1)] {
+        let token = town.pat(anna, Wish { max_uses, ..Wish::default() }).unwrap();
+        let good = town.verify(token.secret.expose(), None).unwrap();
+        assert_eq!(good.is_counted(), max_uses.is_some());
+    }
+}
+
+#[test]
+fn a_use_is_judged_at_the_time_of_its_turn() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let wish = Wish { max_uses: Some(2), ttl_seconds: Some(60), ..Wish::default() };
+    let token = town.pat(anna, wish).unwrap();
+    let presented = Presented::bearer(token.secret.expose(), &town.keyring, &town.services).unwrap();
+    let asked = Asking { now: town.time(), from: None, kinds: &CredentialKind::ALL, noted: None };
+    town.pass(60);
+    let used = town.change(|txn, _| count_use(txn, &presented, &asked, &|_| Ok(())));
+    assert_eq!(reason(used), Reason::Expired);
+}
+
+#[test]
+fn who_was_let_in_is_not_asked_again_where_from_and_how_often() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let wish = Wish { max_uses: Some(1), allowed_ips: vec!["192.0.2.0/24".to_owned()], ..Wish::default() };
+    let token = town.pat(anna, wish).unwrap();
+    let from = "192.0.2.1".parse().ok();
+    let caller = known(town.verify(token.secret.expose(), from).unwrap());
+    assert!(again(&town.shelf, &caller, town.time()).is_ok());
+    let presented = Presented::bearer(token.secret.expose(), &town.keyring, &town.services).unwrap();
+    let asked = Asking { now: town.time(), from, kinds: &CredentialKind::ALL, noted: None };
+    town.change(|txn, _| count_use(txn, &presented, &asked, &|_| Ok(()))).unwrap();
+    assert_eq!(reason(town.verify(token.secret.expose(), from)), Reason::Exhausted);
+    assert!(again(&town.shelf, &caller, town.time()).is_ok());
+    town.revoke(token.token.id).unwrap();
+    assert_eq!(reason(again(&town.shelf, &caller, town.time())), Reason::Revoked);
+}
+
+#[test]
+fn who_was_let_in_by_a_cookie_is_judged_by_the_link_again() {
+    let mut town = Town::new();
+    let by = Town::root(Right::Operate).by();
+    let new = NewClient::judge("acme", "Acme").unwrap();
+    let random = town.fresh().id;
+    let client = town.change(|txn, _| clients::create(txn, &by, random, new)).unwrap();
+    let fresh = town.fresh();
+    let new = NewLink::judge(None, None, None, true).unwrap();
+    let link = town.change(|txn, terms| links::mint(txn, terms, &by, client.id, new, &fresh)).unwrap();
+    let id = [3; 16];
+    town.shelf.tamper(crate::records::TableId::Meta, crate::records::meta::raw::STORE_ID, Some(id.to_vec()));
+    let followed = Followed::parse(link.secret.expose()).unwrap();
+    let (_, cookie) = town.change(|txn, terms| portal::redeem(txn, terms, &followed, None)).unwrap();
+    let presented = Presented::cookie(cookie.expose(), &town.keyring, &id).unwrap();
+    let asking = Asking { now: town.time(), from: None, kinds: &CredentialKind::ALL, noted: None };
+    let caller = known(verify(&town.shelf, &presented, &asking).unwrap());
+    assert_eq!(caller.identity().map(|identity| identity.kind), Some(CredentialKind::Portal));
+    // The link was for one use, and that is over; the cookie it gave is not.
+    assert!(again(&town.shelf, &caller, town.time()).is_ok());
+    town.change(|txn, _| links::revoke(txn, &by, link.token.id)).unwrap();
+    assert_eq!(reason(again(&town.shelf, &caller, town.time())), Reason::Revoked);
+}
+
+#[test]
+fn a_refusal_for_its_owner_s_sake_names_the_token() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let token = town.pat(anna, Wish::default()).unwrap();
+    town.update(anna, users::Change { active: Some(false), ..users::Change::default() }).unwrap();
+    let refused = town.verify(token.secret.expose(), None).unwrap_err();
+    let denied = Denied { reason: Reason::OwnerInactive, token: Some(token.token.id) };
+    assert_eq!(refused, denied.into());
+}
+
+#[test]
+fn a_service_counts_while_it_is_configured_and_its_user_is_its_own() {
+    let mut town = Town::new();
+    let worker = ServiceName::new("worker").unwrap();
+    let presented = Presented::Service { name: worker.clone(), slot: "line 1".to_owned() };
+    let said = |town: &Town, kinds: &[CredentialKind]| {
+        verify(&town.shelf, &presented, &Asking { now: town.time(), from: None, kinds, noted: None })
+    };
+    assert_eq!(reason(said(&town, &CredentialKind::ALL)), Reason::OwnerGone);
+    let configured = [Configured { name: worker, groups: vec!["admin".to_owned()], fresh: [1; 10] }];
+    town.change(|txn, _| bring_up_to_date(txn, &By::system(), &configured)).unwrap();
+    let good = said(&town, &CredentialKind::ALL).unwrap();
+    assert_eq!(good.identity.kind, CredentialKind::Service);
+    assert_eq!(reason(said(&town, &[CredentialKind::Session, CredentialKind::Pat])), Reason::Kind);
+    let caller = known(good);
+    assert!(decide(Right::Administrate, caller.clone()).is_ok());
+
+    let user = User::by_email(&town.shelf, "worker@system.local").unwrap().unwrap();
+    let put = |town: &mut Town, user: User| {
+        town.change(|txn, _| {
+            txn.entry(&By::system(), Action::UserUpdate, user.id, Params::none())?;
+            Ok(users::put(txn, None, user)?)
+        })
+        .unwrap()
+    };
+    put(&mut town, User { service: Some("other".to_owned()), ..user.clone() });
+    assert_eq!(reason(said(&town, &CredentialKind::ALL)), Reason::OwnerGone);
+    put(&mut town, user);
+    assert!(said(&town, &CredentialKind::ALL).is_ok());
+
+    town.change(|txn, _| bring_up_to_date(txn, &By::system(), &[])).unwrap();
+    assert_eq!(reason(said(&town, &CredentialKind::ALL)), Reason::OwnerInactive);
+    assert_eq!(reason(again(&town.shelf, &caller, town.time())), Reason::OwnerInactive);
+}
