@@ -508,6 +508,7 @@ fn while_the_store_cannot_be_written_verification_goes_on_and_service_comes_back
     }
     assert!(refused > 0, "nothing was refused");
     daemon.nobody().get("/healthz").expect(200);
+    daemon.root().get("/v1/admin/backup").refused(507, "storage_full");
     let status = daemon.bearer(&counted).get("/v1/authorize").status;
     assert!([401, 403, 503, 507].contains(&status), "a use that cannot be counted is not granted: {status}");
     limit(&daemon, Resource::Fsize, None);

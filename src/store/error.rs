@@ -165,3 +165,18 @@ pub enum WriteError {
     #[error("the operation broke off")]
     Internal,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_space_is_told_apart_from_what_else_the_system_refuses() {
+        let refused = |kind: io::ErrorKind| OpenError::system("write", "file", kind.into()).refusal();
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
+            assert_eq!(refused(full), WriteError::Full);
+        }
+        assert_eq!(refused(io::ErrorKind::PermissionDenied), WriteError::Unavailable);
+        assert_eq!(OpenError::Absent("place".into()).refusal(), WriteError::Unavailable);
+    }
+}

@@ -1,6 +1,11 @@
 use std::fs;
 
-use super::{files::made, *};
+use super::{
+    faults::new_on,
+    files::made,
+    media::{Dice, Disk, after_power_loss},
+    *,
+};
 use crate::{
     records::meta::raw,
     store::migrate::{Schema, Step},
@@ -110,5 +115,44 @@ fn the_way_from_a_version_is_the_steps_after_it() {
     let schema = Schema { version: 3, steps: &[A, B] };
     for (version, reaches) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
         assert_eq!(schema.reaches_from(version), reaches, "{version}");
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_the_way_and_of_its_recovery_leaves_a_store_that_goes_on() {
+    const WAY: Schema = Schema { version: 2, steps: &[A, B] };
+    let open = |disk: &Disk| {
+        let site = Site::on(disk.medium(), Path::new("test"), &Options::default());
+        Store::open_with(site, &keyring("k1"), &Options::default(), &WAY).unwrap()
+    };
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    store
+        .write_blocking(|txn| {
+            txn.hint(TableId::Meta, raw::SCHEMA.to_vec(), vec![0; 4]);
+            txn.hint(TableId::Projects, b"kept".to_vec(), b"kept".to_vec());
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+    store.close().unwrap();
+    let start = disk.bytes();
+    disk.record();
+    open(&disk).close().unwrap();
+    let events = disk.events();
+    assert!(events.len() > 10, "nothing was done");
+    for cut in 0..=events.len() {
+        let mut dice = Dice::new(cut as u64 + 1);
+        let image = after_power_loss(&start, &events[..cut], &mut dice);
+        let again = Disk::holding(image.clone());
+        again.record();
+        open(&again).close().unwrap();
+        // And once more while it goes on.
+        let recovering = again.events();
+        let second = dice.below(recovering.len() + 1);
+        let store = open(&Disk::holding(after_power_loss(&image, &recovering[..second], &mut dice)));
+        expect(&store, "taken", Some("ab"));
+        expect(&store, "kept", Some("kept"));
+        assert_eq!(version_of(&store), Some(vec![0, 0, 0, 2]), "cut {cut}");
     }
 }

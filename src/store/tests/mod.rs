@@ -1,6 +1,7 @@
 //! What the store promises, tested on memory, on files, and on media that fail.
 
 mod basics;
+mod clocks;
 mod copies;
 pub(crate) mod faults;
 mod files;

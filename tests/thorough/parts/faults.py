@@ -175,7 +175,11 @@ def full_disk():
                 refused += 1
             insist(town.daemon.ask("GET", "/healthz")[0] == 200, "healthy")
             if cycle % 10 == 9:  # it opens where there is no space to write
-                town.again(kill=cycle % 20 == 9)
+                if cycle % 20 == 9:
+                    town.daemon.kill()
+                else:  # a stop says that what was noted did not reach the disk
+                    insist(town.daemon.stop() == 1, "the exit code of a stop on a full disk")
+                town.daemon = town.home.start()
                 town.verifies()
             free()
             took.append(town.is_back())
