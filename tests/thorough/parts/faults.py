@@ -781,9 +781,10 @@ def half_written_secret():
             insist(asker.ask("GET", "/v1/me", bearer=half)[0] == 401, "half a secret")
         root.close()
         asker.close()
-        insist(late < rounds / 2, "this machine is too slow for this")
+        if rounds - late < rounds / 10:
+            raise Cannot("this machine is too busy to write two halves within 9 ms")
         town.holds()
-    ok(f"faults half-written secret: {rounds} rounds, {taken} reloads took a whole secret, {refused} refused one that kept changing, never half of one")
+    ok(f"faults half-written secret: {rounds} rounds ({late} too slow to judge), {taken} reloads took a whole secret, {refused} refused one that kept changing, never half of one")
 
 
 def watchdog():
