@@ -344,7 +344,9 @@ mod tests {
         let fresh: Vec<FreshIds> = (0..5).map(|at| FreshIds { token: [at; 10], owner: [at; 10] }).collect();
         let import =
             |town: &mut Town| town.change(|txn, _| take_in(txn, &By::system(), &lines, &fresh)).unwrap();
-        assert_eq!(import(&mut town), Imported { tokens: 4, owners: 3, duplicates: vec![2] });
+        let new_owners = ["user a@b.c", "host web1", "client acme"].map(str::to_owned).into();
+        let imported = Imported { tokens: 4, owners: 3, new_owners, duplicates: vec![2] };
+        assert_eq!(import(&mut town), imported);
         let of =
             |town: &Town, byte: u8| Token::by_hash(&town.shelf, &TokenHash::from_bytes([byte; 32])).unwrap();
         let (first, second) = (of(&town, 1).unwrap(), of(&town, 2).unwrap());
