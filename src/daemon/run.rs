@@ -107,10 +107,7 @@ async fn run(
     }
     let (stop, stopped) = watch::channel(false);
     let surface = Arc::new(Surface::new(Arc::clone(app)));
-    let handler = Arc::new(move |request: Request| {
-        let surface = Arc::clone(&surface);
-        async move { surface.answer(request).await }
-    });
+    let handler = Arc::new(move |request: Request| Arc::clone(&surface).answer(request));
     let limits = Limits { memory_bytes: memory::limit(), ..Limits::of(&located.settings) };
     let serving =
         tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));

@@ -4,12 +4,9 @@
 //! read, so that nobody without one makes the daemon read; nothing that a caller sent is repeated or
 //! logged but the route it asked for.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use hyper::{
-    header::{HeaderName, HeaderValue},
-    http::request::Parts,
-};
+use hyper::http::request::Parts;
 
 use super::{
     body::{Form, Query, RequestBody, read_object},
@@ -17,6 +14,7 @@ use super::{
     client::{self, InHead},
     problem::{OAuthError, Presented, Problem},
     reply::Reply,
+    request_id::{REQUEST_ID, RequestIds},
     router::{Ask, Content, Errors, Found, Reads, Route, Router},
     routes,
     server::{Facts, Request},
@@ -27,13 +25,11 @@ use crate::{
     rules::access::{Authorized, Right},
 };
 
-/// The header under which a request is known in the log.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// The HTTP surface of a daemon.
 pub struct Surface {
     app: Arc<App>,
     router: Router,
+    ids: RequestIds,
 }
 
 impl Surface {
@@ -42,54 +38,61 @@ impl Surface {
         let router = Router::new(routes::ALL);
         let names = router.routes().iter();
         app.metrics().name_routes(names.map(|route| RouteName { path: route.path, verb: route.verb.name() }));
-        Self { app, router }
+        Self { app, router, ids: RequestIds::default() }
     }
 
-    /// Answers a request.
-    pub async fn answer(&self, request: Request) -> Reply {
+    /// Answers a request. The promise is boxed, since it is handed from hand to hand before it is kept.
+    pub fn answer(self: Arc<Self>, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        Box::pin(async move { self.walk(request).await })
+    }
+
+    async fn walk(&self, request: Request) -> Reply {
         let Request { parts: head, body, from: facts } = request;
         let began = Instant::now();
-        let id = request_id(&head);
+        let id = self.ids.of(&head);
         let method = head.method.clone();
-        let (route, reply) = self.walk(head, body, facts).await;
+        let found = self.router.find(method.as_str(), head.uri.path());
+        let place = match &found {
+            Found::Route { place, .. } => Some(*place),
+            Found::OtherMethods | Found::Nothing => None,
+        };
+        let reply = match found {
+            Found::Route { place, captured } => self.route(place, captured, head, body, facts).await,
+            Found::OtherMethods => {
+                let allow = self.router.allowed(head.uri.path()).into();
+                Problem::MethodNotAllowed { allow }.into()
+            }
+            Found::Nothing => Problem::NotFound.into(),
+        };
         let took = began.elapsed();
-        let place = route.and_then(|route| self.router.place(route));
         self.app.metrics().answered(place, method.as_str(), reply.status().as_u16(), took);
-        let path = route.map_or("", |route| route.path);
         tracing::debug!(
-            request = id.as_deref(),
+            request = id.to_str().ok(),
             method = method.as_str(),
-            route = path,
+            route = place.and_then(|place| self.router.at(place)).map_or("", |route| route.path),
             status = reply.status().as_u16(),
             micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "answered"
         );
-        match id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-            Some(id) => reply.header(REQUEST_ID, id),
-            None => reply,
-        }
+        reply.header(REQUEST_ID, id)
     }
 
-    async fn walk(&self, head: Parts, body: RequestBody, facts: Facts) -> (Option<&'static Route>, Reply) {
-        let path = head.uri.path().to_owned();
-        let (found, captured) = self.router.find(head.method.as_str(), &path);
-        let route = match found {
-            Found::Route(route) => route,
-            Found::OtherMethods => {
-                let allow = self.router.allowed(&path).into();
-                return (None, Problem::MethodNotAllowed { allow }.into());
-            }
-            Found::Nothing => return (None, Problem::NotFound.into()),
-        };
-        let captured = captured.into_iter().map(str::to_owned).collect();
-        let reply = match self.run(route, captured, head, body, facts).await {
+    async fn route(
+        &self,
+        place: usize,
+        captured: Vec<String>,
+        head: Parts,
+        body: RequestBody,
+        facts: Facts,
+    ) -> Reply {
+        let Some(route) = self.router.at(place) else { return Problem::NotFound.into() };
+        match self.run(route, captured, head, body, facts).await {
             Ok(reply) => reply,
             Err(problem) => match route.errors {
                 Errors::Problem => problem.into(),
                 Errors::OAuth => OAuthError::from(problem).into(),
             },
-        };
-        (Some(route), reply)
+        }
     }
 
     async fn run(
@@ -104,10 +107,12 @@ impl Surface {
             return self.run_for_client(route, path, head, body, facts).await;
         }
         let who = self.authorized(route, &head, &facts).await?;
-        let names: Vec<&str> = route.query.unwrap_or_default().iter().map(|known| known.name).collect();
         let query = match route.query {
-            Some(_) => Query::parse(head.uri.query(), &names)?,
-            None => Query::parse(None, &[])?,
+            Some(known) => {
+                let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+                Query::parse(head.uri.query(), &names)?
+            }
+            None => Query::empty(),
         };
         let content = self.read(route, &head, body).await?;
         (route.run)(Ask { app: Arc::clone(&self.app), who, path, query, content, head, facts }).await
@@ -140,7 +145,7 @@ impl Surface {
             (InHead::Nobody(ip), Ok(mut form)) => (client::of_form(app, &mut form, ip).await?, form),
         };
         let who = app.authorize(route.right, caller)?;
-        let (query, content) = (Query::parse(None, &[])?, Content::Form(form));
+        let (query, content) = (Query::empty(), Content::Form(form));
         (route.run)(Ask { app: Arc::clone(app), who, path, query, content, head, facts }).await
     }
 
@@ -175,19 +180,5 @@ impl Surface {
             }
             Reads::Stream => Content::Stream(body),
         })
-    }
-}
-
-/// The id that the request came with, if it is fit to be repeated, or a new one.
-fn request_id(head: &Parts) -> Option<String> {
-    const CHARS_MAX: usize = 64;
-    let fit = |id: &&str| {
-        (1..=CHARS_MAX).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    };
-    let given = head.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(fit);
-    match given {
-        Some(id) => Some(id.to_owned()),
-        None => crate::app::random::<8>().ok().map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes))),
     }
 }

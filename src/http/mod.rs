@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod pages;
 pub mod problem;
 pub mod reply;
+mod request_id;
 pub mod router;
 pub mod routes;
 pub mod same_origin;

@@ -5,7 +5,7 @@
 //! `/openapi.json` is made from the same table. Paths are matched as they were sent: a percent-encoded
 //! spelling of a route is not that route.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use hyper::http::request::Parts;
 
@@ -201,11 +201,16 @@ impl Ask {
 }
 
 /// Which route a request is for.
-#[derive(Clone, Copy)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// This one.
-    Route(&'static Route),
-    /// None of that method; these are answered there.
+    Route {
+        /// Its place in the table.
+        place: usize,
+        /// What the path's placeholders took, in order.
+        captured: Vec<String>,
+    },
+    /// None of that method; others are answered there.
     OtherMethods,
     /// None of that path.
     Nothing,
@@ -214,12 +219,26 @@ pub enum Found {
 /// All routes.
 pub struct Router {
     routes: Vec<&'static Route>,
+    /// The places of the routes of each path that has no placeholder: most requests are found here at once.
+    named: HashMap<&'static str, Vec<usize>>,
+    /// The places of the others.
+    patterns: Vec<usize>,
 }
 
 impl Router {
     /// Over the table of `routes`.
     pub fn new(tables: &[&'static [Route]]) -> Self {
-        Self { routes: tables.iter().copied().flatten().collect() }
+        let routes: Vec<&'static Route> = tables.iter().copied().flatten().collect();
+        let mut named: HashMap<&'static str, Vec<usize>> = HashMap::new();
+        let mut patterns = Vec::new();
+        for (place, route) in routes.iter().enumerate() {
+            if route.path.contains('{') {
+                patterns.push(place);
+            } else {
+                named.entry(route.path).or_default().push(place);
+            }
+        }
+        Self { routes, named, patterns }
     }
 
     /// Every route, in the order of the table.
@@ -227,28 +246,40 @@ impl Router {
         &self.routes
     }
 
-    /// The place of a route of this table among all of them.
-    pub fn place(&self, route: &Route) -> Option<usize> {
-        self.routes.iter().position(|own| core::ptr::eq(*own, route))
+    /// The route at a place of the table.
+    pub fn at(&self, place: usize) -> Option<&'static Route> {
+        self.routes.get(place).copied()
     }
 
-    /// The route of `method` and `path`, with what its placeholders took. A path that stands in the table
-    /// as it is goes before one with placeholders, whatever the method.
-    pub fn find<'p>(&self, method: &str, path: &'p str) -> (Found, Vec<&'p str>) {
+    /// The route of `method` and `path`. A path that stands in the table as it is goes before one with
+    /// placeholders, whatever the method.
+    pub fn find(&self, method: &str, path: &str) -> Found {
+        let takes = |place: &usize| self.at(*place).is_some_and(|route| route.verb.takes(method));
+        if let Some(places) = self.named.get(path) {
+            return match places.iter().copied().find(takes) {
+                Some(place) => Found::Route { place, captured: Vec::new() },
+                None => Found::OtherMethods,
+            };
+        }
         let mut found = Found::Nothing;
-        for route in self.of_path(path) {
-            if route.verb.takes(method) {
-                return (Found::Route(route), matched(route.path, path).unwrap_or_default());
+        for (place, captured) in self.fitting(path) {
+            if takes(&place) {
+                let captured = captured.into_iter().map(str::to_owned).collect();
+                return Found::Route { place, captured };
             }
             found = Found::OtherMethods;
         }
-        (found, Vec::new())
+        found
     }
 
     /// What `Allow` says of `path`.
     pub fn allowed(&self, path: &str) -> String {
+        let places = match self.named.get(path) {
+            Some(places) => places.clone(),
+            None => self.fitting(path).map(|(place, _)| place).collect(),
+        };
         let mut names: Vec<&str> = Vec::new();
-        for route in self.of_path(path) {
+        for route in places.into_iter().filter_map(|place| self.at(place)) {
             names.push(route.verb.name());
             if route.verb == Verb::Get {
                 names.push("HEAD");
@@ -259,13 +290,9 @@ impl Router {
         names.join(", ")
     }
 
-    /// The routes of `path`: those that name it as it is, if there are any.
-    fn of_path(&self, path: &str) -> impl Iterator<Item = &'static Route> {
-        let named = self.routes.iter().any(|route| route.path == path);
-        let fits = move |route: &&&'static Route| {
-            if named { route.path == path } else { matched(route.path, path).is_some() }
-        };
-        self.routes.iter().filter(fits).copied()
+    /// The routes with placeholders that fit `path`, with what those take of it.
+    fn fitting<'p>(&self, path: &'p str) -> impl Iterator<Item = (usize, Vec<&'p str>)> {
+        self.patterns.iter().filter_map(move |place| Some((*place, matched(self.at(*place)?.path, path)?)))
     }
 }
 
@@ -301,7 +328,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Router, matched};
+    use super::{Found, Router, Verb, matched};
 
     #[track_caller]
     fn check(pattern: &str, path: &str, captured: Option<&[&str]>) {
@@ -325,10 +352,24 @@ mod tests {
     fn a_path_that_is_named_is_not_one_of_a_placeholder() {
         let router = Router::new(crate::http::routes::ALL);
         let path = "/v1/admin/tokens/revoke";
-        assert!(matches!(router.find("POST", path).0, Found::Route(_)));
-        assert!(matches!(router.find("DELETE", path).0, Found::OtherMethods));
+        assert!(matches!(router.find("POST", path), Found::Route { .. }));
+        assert_eq!(router.find("DELETE", path), Found::OtherMethods);
         assert_eq!(router.allowed(path), "POST");
-        assert!(matches!(router.find("DELETE", "/v1/admin/tokens/x").0, Found::Route(_)));
+        assert!(matches!(router.find("DELETE", "/v1/admin/tokens/x"), Found::Route { .. }));
+    }
+
+    #[test]
+    fn every_route_is_found_by_its_own_method_and_path_and_no_other_is() {
+        let router = Router::new(crate::http::routes::ALL);
+        for (place, route) in router.routes().iter().enumerate() {
+            let method = if route.verb == Verb::Any { "PROPFIND" } else { route.verb.name() };
+            let segments = route.path.split('/');
+            let path: Vec<&str> = segments.map(|word| if word.starts_with('{') { "x" } else { word }).collect();
+            let taken = path.iter().filter(|word| **word == "x").map(|word| (*word).to_owned()).collect();
+            let path = path.join("/");
+            assert_eq!(router.find(method, &path), Found::Route { place, captured: taken }, "{method} {path}");
+            assert_eq!(router.find(method, &format!("/x{path}")), Found::Nothing, "{path}");
+        }
     }
 
     #[test]

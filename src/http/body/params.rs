@@ -76,6 +76,11 @@ impl Form {
 }
 
 impl Query {
+    /// A query with nothing in it.
+    pub const fn empty() -> Self {
+        Self(Pairs(Vec::new()))
+    }
+
     /// Reads a query of which a route takes these names. Any other, and one that stands twice, is an
     /// [`Problem::InvalidField`] that names it, but for credentials, which are ignored.
     pub fn parse(query: Option<&str>, names: &[&str]) -> Result<Self, Problem> {
