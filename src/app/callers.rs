@@ -3,32 +3,48 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use super::{App, Failure, Snapshot};
+use super::{App, Failure, Snapshot, remembered::Seen};
 use crate::{
     metrics::{Means, PresentedKind},
     records::{Time, token::Token},
     rules::{
         Denied, Forbidden, Reason, Refusal,
         access::{Caller, Who},
+        policy,
         verify::{self, Asking, Good, Presented},
     },
     settings::CredentialKind,
-    token::TokenId,
+    store::WriteError,
+    token::{Spelling, TokenHash, TokenId, text},
 };
 
 /// The kinds of credential that the API takes as a bearer.
 pub const BEARER_KINDS: &[CredentialKind] =
     &[CredentialKind::Session, CredentialKind::Pat, CredentialKind::Service, CredentialKind::Agent];
 
-/// What else must hold of a good credential before it is used; runs again at the writer's turn.
-pub type Condition = Arc<dyn Fn(&Good) -> Result<(), Refusal> + Send + Sync>;
+/// The policy that a credential has to meet as well, by the settings that the request began under.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) policy: &'a str,
+    pub(super) under: &'a Arc<Snapshot>,
+}
+
+impl Wanted<'_> {
+    fn met_by(self, good: &Good) -> Result<(), Refusal> {
+        policy::meets(self.under.settings.policy(self.policy), &good.identity)
+    }
+}
 
 impl App {
     /// Who presents `bearer` from `ip`. A good use is noted, and counted where uses are counted.
-    pub async fn identify(&self, bearer: &str, ip: Option<IpAddr>) -> Result<Caller, Failure> {
-        let snapshot = self.snapshot();
-        let good = match self.bearer(bearer, &snapshot, ip) {
-            Ok(presented) => self.verify(presented, ip, BEARER_KINDS, None).await,
+    pub async fn identify(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        bearer: &str,
+        ip: Option<IpAddr>,
+    ) -> Result<Caller, Failure> {
+        let good = match self.bearer(bearer, snapshot, ip) {
+            Ok(presented) => self.verify(&presented, ip, BEARER_KINDS, None).await,
             Err(failure) => Err(failure),
         };
         match good {
@@ -41,15 +57,15 @@ impl App {
     /// secret alone would say which one it is, but a name that is not its own is a refusal.
     pub async fn identify_client(
         &self,
+        snapshot: &Arc<Snapshot>,
         name: &str,
         secrets: &[&str],
         ip: Option<IpAddr>,
     ) -> Result<Caller, Failure> {
-        let snapshot = self.snapshot();
-        let found = secrets.iter().find_map(|secret| snapshot.services.secrets.find(secret));
-        let good = if let Some(found) = found.filter(|found| found.service.as_str() == name) {
-            let (name, slot) = (found.service.clone(), found.slot.to_owned());
-            self.verify(Presented::Service { name, slot }, ip, &[CredentialKind::Service], None).await
+        let found = secrets.iter().find_map(|secret| of_service(secret, snapshot));
+        let is_named = |found: &Seen| matches!(&**found, Presented::Service { name: own, .. } if own.as_str() == name);
+        let good = if let Some(found) = found.filter(is_named) {
+            self.verify(&found, ip, &[CredentialKind::Service], None).await
         } else {
             let denied = Denied::of(Reason::Unknown);
             self.judged(PresentedKind::Service, Some(denied.reason));
@@ -67,8 +83,8 @@ impl App {
         text: &str,
         snapshot: &Snapshot,
         from: Option<IpAddr>,
-    ) -> Result<Presented, Failure> {
-        Presented::bearer(text, &snapshot.keyring, &snapshot.services.secrets).map_err(|denied| {
+    ) -> Result<Seen, Failure> {
+        bearer(text, snapshot).map_err(|denied| {
             self.judged(PresentedKind::Other, Some(denied.reason));
             self.refused(denied, from)
         })
@@ -80,64 +96,90 @@ impl App {
         text: &str,
         snapshot: &Snapshot,
         from: Option<IpAddr>,
-    ) -> Result<Presented, Failure> {
-        Presented::cookie(text, &snapshot.keyring, self.store().id()).map_err(|denied| {
-            self.judged(PresentedKind::Portal, Some(denied.reason));
-            self.refused(denied, from)
-        })
+    ) -> Result<Seen, Failure> {
+        let hash = TokenHash::of(text);
+        let is_cookie = |known: &Presented| matches!(known, Presented::Cookie(_));
+        if let Some(known) = snapshot.remembered.find(&hash, is_cookie) {
+            return Ok(known);
+        }
+        match Presented::cookie(text, &snapshot.keyring, self.store().id()) {
+            Ok(presented) => Ok(snapshot.remembered.remember(hash, presented)),
+            Err(denied) => {
+                self.judged(PresentedKind::Portal, Some(denied.reason));
+                Err(self.refused(denied, from))
+            }
+        }
     }
 
-    /// Verifies a presented credential: inline over the read view; only where uses are counted does it go
+    /// Verifies a presented credential: inline over the newest rows; only where uses are counted does it go
     /// through the writer and wait for the commit. Every outcome is counted, every good use noted.
-    pub async fn verify(
+    pub(super) async fn verify(
         &self,
-        presented: Presented,
+        presented: &Presented,
         from: Option<IpAddr>,
         kinds: &'static [CredentialKind],
-        condition: Option<Condition>,
+        wanted: Option<Wanted<'_>>,
     ) -> Result<Good, Failure> {
-        let kind = kind_of(&presented);
-        let own_end = presented.own_end();
-        self.note_slot(&presented);
-        let noted = presented.token().and_then(|id| self.noted_use(id));
-        let asking = Asking { now: self.now(), from, kinds, noted };
-        let view = self.view();
-        let first = verify::verify(&*view, &presented, &asking).and_then(|good| match &condition {
-            Some(condition) => condition(&good).map(|()| good),
-            None => Ok(good),
+        let asking = self.asking(presented, from, kinds);
+        self.note_slot(presented, asking.now);
+        let first = self.store().ask(|view| {
+            let good = verify::verify(view, presented, &asking)?;
+            wanted.map_or(Ok(()), |wanted| wanted.met_by(&good))?;
+            Ok(good)
         });
-        let named = presented.token();
         let outcome = match first {
-            Ok(good) if good.is_counted() => {
-                self.store()
-                    .write(move |txn| {
-                        let also =
-                            |good: &Good| condition.as_ref().map_or(Ok(()), |condition| condition(good));
-                        verify::count_use(txn, &presented, &asking, &also)
-                    })
-                    .await?
-            }
+            Ok(good) if good.is_counted() => Box::pin(self.count_use(presented, asking, wanted)).await?,
             other => other,
         };
-        if let (Err(Refusal::Denied(Denied { reason: Reason::Expired, .. })), Some(end)) = (&outcome, own_end)
+        if let Err(Refusal::Denied(Denied { reason: Reason::Expired, .. })) = &outcome
+            && let Some(end) = presented.own_end()
         {
             self.keep(end);
         }
-        self.conclude(kind, named, outcome, from)
+        self.conclude(presented, asking.now, outcome, from)
+    }
+
+    /// Under what circumstances `presented` is looked at now.
+    pub(super) fn asking(
+        &self,
+        presented: &Presented,
+        from: Option<IpAddr>,
+        kinds: &'static [CredentialKind],
+    ) -> Asking<'static> {
+        let idle = presented.token().filter(|_| presented.can_idle());
+        Asking { now: self.now(), from, kinds, noted: idle.and_then(|id| self.noted_use(id)) }
+    }
+
+    async fn count_use(
+        &self,
+        presented: &Presented,
+        asking: Asking<'static>,
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Result<Good, Refusal>, WriteError> {
+        let presented = presented.clone();
+        let wanted = wanted.map(|wanted| (wanted.policy.to_owned(), Arc::clone(wanted.under)));
+        self.store()
+            .write(move |txn| {
+                let wanted = wanted.as_ref().map(|(policy, under)| Wanted { policy, under });
+                let also = |good: &Good| wanted.map_or(Ok(()), |wanted| wanted.met_by(good));
+                verify::count_use(txn, &presented, &asking, &also)
+            })
+            .await
     }
 
     /// Notes a use that was good; logs and counts one that was not.
     pub(super) fn conclude(
         &self,
-        kind: PresentedKind,
-        named: Option<TokenId>,
+        presented: &Presented,
+        now: Time,
         outcome: Result<Good, Refusal>,
         from: Option<IpAddr>,
     ) -> Result<Good, Failure> {
+        let kind = kind_of(presented);
         match outcome {
             Ok(good) => {
                 self.judged(kind, None);
-                self.note_use(&good, from);
+                self.note_use(&good, now, from);
                 Ok(good)
             }
             Err(Refusal::Denied(denied)) => {
@@ -149,7 +191,7 @@ impl App {
                 self.judged(kind, Some(reason));
                 tracing::info!(
                     reason = %why,
-                    token = named.map(tracing::field::display),
+                    token = presented.token().map(tracing::field::display),
                     ip = from.map(tracing::field::display),
                     "credential not sufficient"
                 );
@@ -161,9 +203,9 @@ impl App {
 
     /// Notes which of a service's secrets was presented: also where the service itself does not count any
     /// more, since what is asked is whether somebody still has the secret.
-    pub(super) fn note_slot(&self, presented: &Presented) {
+    pub(super) fn note_slot(&self, presented: &Presented, now: Time) {
         if let Presented::Service { name, slot } = presented {
-            self.slots.note(name, slot, self.now());
+            self.slots.note(name, slot, now);
         }
     }
 
@@ -192,9 +234,9 @@ impl App {
         self.last_used.of(token).map(|noted| noted.at)
     }
 
-    fn note_use(&self, good: &Good, from: Option<IpAddr>) {
+    fn note_use(&self, good: &Good, now: Time, from: Option<IpAddr>) {
         if let Some(token) = good.identity.token {
-            self.last_used.note(token, self.now(), super::noted_address(from));
+            self.last_used.note(token, now, super::noted_address(from));
         }
     }
 
@@ -219,6 +261,41 @@ impl App {
         }
         denied.into()
     }
+}
+
+/// What a bearer's text is: a token of ours says it itself, everything else is asked of keys and secrets,
+/// unless it is remembered.
+fn bearer(text: &str, snapshot: &Snapshot) -> Result<Seen, Denied> {
+    let spelling = text::spelling(text);
+    let hash = match spelling {
+        Spelling::Ours(token) => return Ok(Seen::Fresh(Presented::Token(token))),
+        Spelling::Foreign(hash) => Some(hash),
+        Spelling::Jwt => Some(TokenHash::of(text)),
+        Spelling::OursBroken(_) | Spelling::Unusable => None,
+    };
+    let is_bearer = |known: &Presented| !matches!(known, Presented::Cookie(_));
+    if let Some(known) = hash.and_then(|hash| snapshot.remembered.find(&hash, is_bearer)) {
+        return Ok(known);
+    }
+    let presented = Presented::spelled(spelling, text, &snapshot.keyring, &snapshot.services.secrets)?;
+    Ok(match (hash, &presented) {
+        (Some(hash), Presented::Service { .. } | Presented::Jwt(_)) => {
+            snapshot.remembered.remember(hash, presented)
+        }
+        _ => Seen::Fresh(presented),
+    })
+}
+
+/// Whose secret a text is, whatever it is spelled like.
+fn of_service(secret: &str, snapshot: &Snapshot) -> Option<Seen> {
+    let hash = TokenHash::of(secret);
+    let is_service = |known: &Presented| matches!(known, Presented::Service { .. });
+    if let Some(known) = snapshot.remembered.find(&hash, is_service) {
+        return Some(known);
+    }
+    let found = snapshot.services.secrets.find(secret)?;
+    let presented = Presented::Service { name: found.service.clone(), slot: found.slot.to_owned() };
+    Some(snapshot.remembered.remember(hash, presented))
 }
 
 /// The kind that a presented credential says it is.

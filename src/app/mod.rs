@@ -40,6 +40,7 @@ pub mod pats;
 pub mod portal;
 pub mod refusals;
 pub mod reload;
+pub mod remembered;
 pub mod scrape;
 pub mod sessions;
 pub mod setup;

@@ -133,12 +133,16 @@ impl App {
 
     async fn session_of(&self, cookie: &str, ip: Option<IpAddr>) -> Result<PortalSession, Failure> {
         let presented = self.cookie(cookie, &self.snapshot(), ip)?;
-        let good = self.verify(presented, ip, &[CredentialKind::Portal], None).await?.identity;
+        let good = self.verify(&presented, ip, &[CredentialKind::Portal], None).await?.identity;
         match (good.subject, good.token) {
-            (Subject::Client { id, slug, name }, Some(link)) => {
-                Ok(PortalSession { client: id, slug, name, link, expires_at: good.expires_at })
-            }
-            (Subject::Client { .. } | Subject::User { .. } | Subject::Host { .. }, token) => {
+            (Subject::Client(client), Some(link)) => Ok(PortalSession {
+                client: client.id,
+                slug: client.slug.clone(),
+                name: client.name.clone(),
+                link,
+                expires_at: good.expires_at,
+            }),
+            (Subject::Client(_) | Subject::User(_) | Subject::Host(_), token) => {
                 Err(Denied { reason: Reason::Kind, token }.into())
             }
         }

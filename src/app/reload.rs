@@ -288,7 +288,7 @@ impl App {
         let Loaded { settings, keyring, services, needs_restart, .. } = loaded;
         let told = services.status.clone();
         let kept = services.kept.clone();
-        let next = Arc::new(Snapshot { generation, settings, keyring, services });
+        let next = Arc::new(Snapshot::new(generation, settings, keyring, services));
         let configured = configured(&next)?;
         let params = Params::none()
             .with("outcome", "taken")

@@ -11,12 +11,9 @@ use std::{
 
 use crate::{config::services::Kept, records::Time, token::ServiceName};
 
-/// A secret of a service: whose, and what the secret is called.
-type SlotName = (ServiceName, String);
-
 /// The uses of every secret that was used.
 #[derive(Debug, Default)]
-pub struct SlotUses(RwLock<BTreeMap<SlotName, Counted>>);
+pub struct SlotUses(RwLock<BTreeMap<ServiceName, BTreeMap<String, Counted>>>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -36,14 +33,14 @@ pub struct SlotUse {
 impl SlotUses {
     /// Notes a use.
     pub fn note(&self, service: &ServiceName, slot: &str, at: Time) {
-        let name = (service.clone(), slot.to_owned());
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counted) = known.get(&name) {
+        if let Some(counted) = known.get(service).and_then(|slots| slots.get(slot)) {
             counted.add(at);
             return;
         }
         drop(known);
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(at);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(service.clone()).or_default().entry(slot.to_owned()).or_default().add(at);
     }
 
     /// After a reload: what was counted goes with its secret, whatever that is called now, and of secrets
@@ -52,8 +49,8 @@ impl SlotUses {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *known);
         for Kept { service, was, is } in kept {
-            if let Some(counted) = before.remove(&(service.clone(), was.clone())) {
-                known.insert((service.clone(), is.clone()), counted);
+            if let Some(counted) = before.get_mut(service).and_then(|slots| slots.remove(was)) {
+                known.entry(service.clone()).or_default().insert(is.clone(), counted);
             }
         }
     }
@@ -61,7 +58,7 @@ impl SlotUses {
     /// The uses of one secret.
     pub fn of(&self, service: &ServiceName, slot: &str) -> SlotUse {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(service.clone(), slot.to_owned())).map(Counted::read).unwrap_or_default()
+        known.get(service).and_then(|slots| slots.get(slot)).map(Counted::read).unwrap_or_default()
     }
 }
 

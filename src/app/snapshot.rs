@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::remembered::Remembered;
 use crate::{config::services::Services, rules::Terms, settings::Settings, token::Keyring};
 
 /// Settings, keys and secrets as one value. A reload makes a new one and swaps it in.
@@ -19,9 +20,16 @@ pub struct Snapshot {
     pub keyring: Keyring,
     /// The configured services: their secrets, and how it stands with each.
     pub services: Services,
+    /// Credentials that these keys and secrets were seen to vouch for.
+    pub remembered: Remembered,
 }
 
 impl Snapshot {
+    /// Nothing is remembered under it yet.
+    pub fn new(generation: u64, settings: Settings, keyring: Keyring, services: Services) -> Self {
+        Self { generation, settings, keyring, services, remembered: Remembered::default() }
+    }
+
     /// What the rules may look at.
     pub const fn terms(&self) -> Terms<'_> {
         Terms { settings: &self.settings, keyring: &self.keyring }
@@ -97,12 +105,8 @@ mod tests {
         let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
         let keyring =
             Keyring::generate(KeyId::new("k").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
-        Snapshot {
-            generation,
-            settings: Settings::default(),
-            keyring,
-            services: Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() },
-        }
+        let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
+        Snapshot::new(generation, Settings::default(), keyring, services)
     }
 
     #[test]

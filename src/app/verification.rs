@@ -5,8 +5,8 @@ use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
-    App, Failure,
-    callers::{BEARER_KINDS, Condition, kind_of},
+    App, Failure, Snapshot,
+    callers::{BEARER_KINDS, Wanted},
 };
 use crate::{
     metrics::{Means, PresentedKind},
@@ -18,7 +18,7 @@ use crate::{
         verify::{self, Asking, Good, Presented},
     },
     settings::CredentialKind,
-    token::{Secret, TokenId},
+    token::Secret,
 };
 
 /// What another program asks about a token.
@@ -57,8 +57,14 @@ pub struct Explain {
 pub struct Active {
     /// The credential.
     pub good: Good,
+    under: Arc<Snapshot>,
+}
+
+impl Active {
     /// Who vouches for it.
-    pub issuer: String,
+    pub fn issuer(&self) -> &str {
+        self.under.settings.server.public_url.as_str()
+    }
 }
 
 impl App {
@@ -66,14 +72,14 @@ impl App {
     /// believed only from those who stand in front of end clients: services and the admin socket.
     pub async fn introspect(
         &self,
+        snapshot: &Arc<Snapshot>,
         who: &Authorized,
         asked: Introspection,
     ) -> Result<Option<Active>, Failure> {
-        let snapshot = self.snapshot();
         let from = asked.client_ip.filter(|_| self.may_name_clients(who));
-        let Ok(presented) = self.bearer(asked.token.expose(), &snapshot, from) else { return Ok(None) };
-        match self.verify(presented, from, BEARER_KINDS, None).await {
-            Ok(good) => Ok(Some(self.active(good))),
+        let Ok(presented) = self.bearer(asked.token.expose(), snapshot, from) else { return Ok(None) };
+        match self.verify(&presented, from, BEARER_KINDS, None).await {
+            Ok(good) => Ok(Some(Active { good, under: Arc::clone(snapshot) })),
             Err(Failure::Refused(Refusal::Denied(_))) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -91,53 +97,55 @@ impl App {
 
     /// The same for many, in their order. Those whose uses are counted go through the writer together, in
     /// one transaction; where nothing can be written, only they are inactive.
-    pub async fn introspect_batch(&self, tokens: &[Secret]) -> Result<Vec<Option<Active>>, Failure> {
-        let snapshot = self.snapshot();
-        let view = self.view();
-        let now = self.now();
+    pub async fn introspect_batch(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        tokens: &[Secret],
+    ) -> Result<Vec<Option<Active>>, Failure> {
         let mut answers = Vec::with_capacity(tokens.len());
         let mut counted: Vec<Counted> = Vec::new();
         for (place, token) in tokens.iter().enumerate() {
-            answers.push(None);
-            let Ok(presented) = self.bearer(token.expose(), &snapshot, None) else { continue };
-            self.note_slot(&presented);
-            let asking = self.asking_of(&presented, now);
-            match verify::verify(&*view, &presented, &asking) {
-                Ok(good) if good.is_counted() => {
-                    counted.push(Counted { place, kind: kind_of(&presented), presented, asking });
-                }
-                outcome => {
-                    let answer = self.conclude(kind_of(&presented), presented.token(), outcome, None);
-                    self.settle(&mut answers, place, answer)?;
-                }
+            let Ok(presented) = self.bearer(token.expose(), snapshot, None) else {
+                answers.push(None);
+                continue;
+            };
+            let asking = self.asking(&presented, None, BEARER_KINDS);
+            self.note_slot(&presented, asking.now);
+            let outcome = self.store().ask(|view| verify::verify(view, &presented, &asking));
+            if outcome.as_ref().is_ok_and(Good::is_counted) {
+                answers.push(None);
+                counted.push(Counted { place, presented: Presented::clone(&presented), asking });
+            } else {
+                answers.push(settled(self.conclude(&presented, asking.now, outcome, None))?);
             }
         }
-        for (place, kind, outcome) in self.count_all(counted).await? {
-            let answer = self.conclude(kind, None, outcome, None);
-            self.settle(&mut answers, place, answer)?;
+        for (Counted { place, presented, asking }, outcome) in self.count_all(counted).await? {
+            let good = settled(self.conclude(&presented, asking.now, outcome, None))?;
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = good;
+            }
         }
-        Ok(answers)
+        let active = |good: Good| Active { good, under: Arc::clone(snapshot) };
+        Ok(answers.into_iter().map(|good| good.map(active)).collect())
     }
 
     /// Whose the credential of somebody else's request is, if it meets the policy of that name. Refused is
     /// also a credential whose use cannot be counted now: a proxy must hear yes or no, not to come back.
     pub async fn authorize_request(
         &self,
+        snapshot: &Arc<Snapshot>,
         shown: ShownBy<'_>,
         policy: &str,
         from: Option<IpAddr>,
     ) -> Result<Identity, Failure> {
-        let snapshot = self.snapshot();
         let (means, presented) = match shown {
-            ShownBy::Bearer(text) => (Means::Bearer, self.bearer(text, &snapshot, from)),
-            ShownBy::Cookie(text) => (Means::Cookie, self.cookie(text, &snapshot, from)),
+            ShownBy::Bearer(text) => (Means::Bearer, self.bearer(text, snapshot, from)),
+            ShownBy::Cookie(text) => (Means::Cookie, self.cookie(text, snapshot, from)),
             ShownBy::Nothing => return Err(Denied::of(Reason::Absent).into()),
         };
-        let name = policy.to_owned();
-        let condition: Condition =
-            Arc::new(move |good| policy::meets(snapshot.settings.policy(&name), &good.identity));
+        let wanted = Wanted { policy, under: snapshot };
         let outcome = match presented {
-            Ok(presented) => self.verify(presented, from, policy::KNOWN_KINDS, Some(condition)).await,
+            Ok(presented) => self.verify(&presented, from, policy::KNOWN_KINDS, Some(wanted)).await,
             Err(failure) => Err(failure),
         };
         match outcome {
@@ -189,34 +197,6 @@ impl App {
         Ok(())
     }
 
-    fn asking_of(&self, presented: &Presented, now: crate::records::Time) -> Asking<'static> {
-        let noted = presented.token().and_then(|id: TokenId| self.noted_use(id));
-        Asking { now, from: None, kinds: BEARER_KINDS, noted }
-    }
-
-    fn active(&self, good: Good) -> Active {
-        Active { good, issuer: self.snapshot().settings.server.public_url.as_str().to_owned() }
-    }
-
-    /// Puts one answer of a batch into its place.
-    fn settle(
-        &self,
-        answers: &mut [Option<Active>],
-        place: usize,
-        outcome: Result<Good, Failure>,
-    ) -> Result<(), Failure> {
-        match outcome {
-            Ok(good) => {
-                if let Some(answer) = answers.get_mut(place) {
-                    *answer = Some(self.active(good));
-                }
-                Ok(())
-            }
-            Err(Failure::Refused(Refusal::Denied(_))) => Ok(()),
-            Err(failure) => Err(failure),
-        }
-    }
-
     /// Verifies and counts in one transaction. None at all where it could not be written: the others of the
     /// batch are answered all the same.
     async fn count_all(&self, counted: Vec<Counted>) -> Result<Vec<Judged>, Failure> {
@@ -228,7 +208,7 @@ impl App {
             .write(move |txn| {
                 let judge = |entry: Counted| {
                     let outcome = verify::count_use(txn, &entry.presented, &entry.asking, &|_| Ok(()));
-                    (entry.place, entry.kind, outcome)
+                    (entry, outcome)
                 };
                 Ok::<_, Refusal>(counted.into_iter().map(judge).collect::<Vec<_>>())
             })
@@ -243,12 +223,20 @@ impl App {
     }
 }
 
+/// What a batch says of one entry: nothing of a credential that does not count.
+fn settled(outcome: Result<Good, Failure>) -> Result<Option<Good>, Failure> {
+    match outcome {
+        Ok(good) => Ok(Some(good)),
+        Err(Failure::Refused(Refusal::Denied(_))) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// An entry of a batch whose use is counted.
 struct Counted {
     place: usize,
-    kind: PresentedKind,
     presented: Presented,
     asking: Asking<'static>,
 }
 
-type Judged = (usize, PresentedKind, Result<Good, Refusal>);
+type Judged = (Counted, Result<Good, Refusal>);

@@ -146,7 +146,7 @@ pub(super) fn open_at(sources: Sources, located: Located, time: TimeSource) -> R
         Store::open(dir, &loaded.keyring, &options)?
     };
     let Loaded { settings, keyring, services, .. } = loaded;
-    let snapshot = Snapshot { generation: 1, settings, keyring, services };
+    let snapshot = Snapshot::new(1, settings, keyring, services);
     Ok(App::new(store, snapshot, Origin { sources, located }))
 }
 

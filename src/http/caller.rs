@@ -4,6 +4,7 @@
 //! is who their bearer says. Cookies and queries say nothing here; the portal reads its own.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::{
     header::{AUTHORIZATION, HeaderName, HeaderValue},
@@ -15,7 +16,7 @@ use super::{
     server::{Door, Facts, Peer},
 };
 use crate::{
-    app::{App, Failure},
+    app::{App, Failure, Snapshot},
     rules::access::Caller,
 };
 
@@ -23,10 +24,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the client: the peer's own, or as far back as proxies that are trusted vouch for it; none
 /// over a Unix socket.
-pub fn address(app: &App, head: &Parts, facts: &Facts) -> Option<IpAddr> {
+pub fn address(snapshot: &Snapshot, head: &Parts, facts: &Facts) -> Option<IpAddr> {
     match &facts.peer {
         Peer::Tcp(peer) => {
-            let proxies = &app.snapshot().settings.server.trusted_proxies;
+            let proxies = &snapshot.settings.server.trusted_proxies;
             let lines = head.headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
             Some(forwarded::client_address(peer.ip(), proxies, lines))
         }
@@ -44,22 +45,27 @@ pub fn bearer(head: &Parts) -> Option<&[u8]> {
 }
 
 /// Who is calling a route that is open to anybody: whoever is at the admin socket, or nobody.
-pub fn of_open(app: &App, head: &Parts, facts: &Facts) -> Caller {
+pub fn of_open(snapshot: &Snapshot, head: &Parts, facts: &Facts) -> Caller {
     match (facts.door, &facts.peer) {
         (Door::Admin, Peer::Unix { uid, .. }) => Caller::local(*uid),
-        _ => Caller::nobody(address(app, head, facts)),
+        _ => Caller::nobody(address(snapshot, head, facts)),
     }
 }
 
 /// Who is calling.
-pub async fn of(app: &App, head: &Parts, facts: &Facts) -> Result<Caller, Failure> {
+pub async fn of(
+    app: &App,
+    snapshot: &Arc<Snapshot>,
+    head: &Parts,
+    facts: &Facts,
+) -> Result<Caller, Failure> {
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(Caller::local(*uid));
     }
-    let ip = address(app, head, facts);
+    let ip = address(snapshot, head, facts);
     match bearer(head) {
         None => Ok(Caller::nobody(ip)),
         // What is not even text is no credential of ours; the empty word is refused like any other.
-        Some(bytes) => app.identify(core::str::from_utf8(bytes).unwrap_or_default(), ip).await,
+        Some(bytes) => app.identify(snapshot, core::str::from_utf8(bytes).unwrap_or_default(), ip).await,
     }
 }

@@ -2,6 +2,7 @@
 //! HTTP Basic or in the form. Everybody else who may ask sends a bearer, or comes by the admin socket.
 
 use core::{fmt, net::IpAddr};
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use hyper::{header::AUTHORIZATION, http::request::Parts};
@@ -14,7 +15,7 @@ use super::{
     server::{Door, Facts, Peer},
 };
 use crate::{
-    app::{App, Failure},
+    app::{App, Failure, Snapshot},
     rules::{Refusal, access::Caller},
 };
 
@@ -43,27 +44,37 @@ impl InHead {
 
 /// Who the head says is calling a route for OAuth clients. A credential that is sent and wrong is refused even
 /// where none is needed: whoever sends one means to be somebody.
-pub async fn of_head(app: &App, head: &Parts, facts: &Facts) -> Result<InHead, Problem> {
+pub async fn of_head(
+    app: &App,
+    snapshot: &Arc<Snapshot>,
+    head: &Parts,
+    facts: &Facts,
+) -> Result<InHead, Problem> {
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(InHead::Local(Caller::local(*uid)));
     }
-    let ip = caller::address(app, head, facts);
+    let ip = caller::address(snapshot, head, facts);
     if let Some(basic) = basic(head) {
-        let found = app.identify_client(&basic.name, &basic.secrets(), ip).await;
+        let found = app.identify_client(snapshot, &basic.name, &basic.secrets(), ip).await;
         return found.map(InHead::Somebody).map_err(refused);
     }
     if caller::bearer(head).is_some() {
-        return Ok(InHead::Somebody(caller::of(app, head, facts).await?));
+        return Ok(InHead::Somebody(caller::of(app, snapshot, head, facts).await?));
     }
     Ok(InHead::Nobody(ip))
 }
 
 /// Who the form says is calling: a name alone is no credential (RFC 6749, section 2.3.1), a secret alone is
 /// a wrong one.
-pub async fn of_form(app: &App, form: &mut Form, ip: Option<IpAddr>) -> Result<Caller, Problem> {
+pub async fn of_form(
+    app: &App,
+    snapshot: &Arc<Snapshot>,
+    form: &mut Form,
+    ip: Option<IpAddr>,
+) -> Result<Caller, Problem> {
     let Some(secret) = form.secret("client_secret") else { return Ok(Caller::nobody(ip)) };
     let name = form.text("client_id").unwrap_or_default();
-    app.identify_client(name, &[secret.expose()], ip).await.map_err(refused)
+    app.identify_client(snapshot, name, &[secret.expose()], ip).await.map_err(refused)
 }
 
 /// A caller who is known by the head sends no second credential (RFC 6749, section 2.3).

@@ -20,7 +20,7 @@ use super::{
     server::{Facts, Request},
 };
 use crate::{
-    app::App,
+    app::{App, Snapshot},
     metrics::RouteName,
     rules::access::{Authorized, Right},
 };
@@ -106,7 +106,8 @@ impl Surface {
         if matches!(route.reads, Reads::ClientForm) {
             return self.run_for_client(route, path, head, body, facts).await;
         }
-        let who = self.authorized(route, &head, &facts).await?;
+        let snapshot = self.app.snapshot();
+        let who = self.authorized(route, &snapshot, &head, &facts).await?;
         let query = match route.query {
             Some(known) => {
                 let names: Vec<&str> = known.iter().map(|known| known.name).collect();
@@ -114,8 +115,9 @@ impl Surface {
             }
             None => Query::empty(),
         };
-        let content = self.read(route, &head, body).await?;
-        (route.run)(Ask { app: Arc::clone(&self.app), who, path, query, content, head, facts }).await
+        let content = read(route, &snapshot, &head, body).await?;
+        let asked = Asked { path, query, content, head, facts };
+        (route.run)(self.ask(who, asked)).await
     }
 
     /// The same for a route that OAuth clients ask: their name and secret may stand in the head or in the
@@ -129,8 +131,9 @@ impl Surface {
         facts: Facts,
     ) -> Result<Reply, Problem> {
         let app = &self.app;
-        let in_head = client::of_head(app, &head, &facts).await?;
-        let form = self.read_form(&head, body).await;
+        let snapshot = app.snapshot();
+        let in_head = client::of_head(app, &snapshot, &head, &facts).await?;
+        let form = Form::read(&head.headers, body, snapshot.settings.limits.body_bytes).await;
         let (caller, form) = match (in_head, form) {
             // Without a form there is no client in it: whoever needs to be somebody is nobody.
             (InHead::Nobody(_), Err(Problem::UnsupportedMediaType)) if route.right != Right::Open => {
@@ -142,43 +145,68 @@ impl Surface {
                 (caller, form)
             }
             (InHead::Local(caller), Ok(form)) => (caller, form),
-            (InHead::Nobody(ip), Ok(mut form)) => (client::of_form(app, &mut form, ip).await?, form),
+            (InHead::Nobody(ip), Ok(mut form)) => {
+                (client::of_form(app, &app.snapshot(), &mut form, ip).await?, form)
+            }
         };
         let who = app.authorize(route.right, caller)?;
-        let (query, content) = (Query::empty(), Content::Form(form));
-        (route.run)(Ask { app: Arc::clone(app), who, path, query, content, head, facts }).await
+        let asked = Asked { path, query: Query::empty(), content: Content::Form(form), head, facts };
+        (route.run)(self.ask(who, asked)).await
     }
 
-    async fn read_form(&self, head: &Parts, body: RequestBody) -> Result<Form, Problem> {
-        let bytes_max = self.app.snapshot().settings.limits.body_bytes;
-        Form::read(&head.headers, body, bytes_max).await
+    /// What a handler gets. Its snapshot is taken now: reading the body may have taken long, and what is
+    /// presented in it is judged by the keys and secrets of today.
+    fn ask(&self, who: Authorized, asked: Asked) -> Ask {
+        let Asked { path, query, content, head, facts } = asked;
+        let (app, snapshot) = (Arc::clone(&self.app), self.app.snapshot());
+        Ask { app, snapshot, who, path, query, content, head, facts }
     }
 
     /// The caller, found to have the route's right. A route that is open looks at no credential: what it
     /// needs it reads itself.
-    async fn authorized(&self, route: &Route, head: &Parts, facts: &Facts) -> Result<Authorized, Problem> {
+    async fn authorized(
+        &self,
+        route: &Route,
+        snapshot: &Arc<Snapshot>,
+        head: &Parts,
+        facts: &Facts,
+    ) -> Result<Authorized, Problem> {
         let caller = match (route.right, route.reads) {
-            (Right::Open, _) => caller::of_open(&self.app, head, facts),
-            (_, Reads::Batch(_)) => client::of_head(&self.app, head, facts).await?.into_caller(),
-            _ => caller::of(&self.app, head, facts).await?,
+            (Right::Open, _) => caller::of_open(snapshot, head, facts),
+            (_, Reads::Batch(_)) => client::of_head(&self.app, snapshot, head, facts).await?.into_caller(),
+            _ => caller::of(&self.app, snapshot, head, facts).await?,
         };
         Ok(self.app.authorize(route.right, caller)?)
     }
+}
 
-    async fn read(&self, route: &Route, head: &Parts, body: RequestBody) -> Result<Content, Problem> {
-        let snapshot = self.app.snapshot();
-        let limits = &snapshot.settings.limits;
-        Ok(match route.reads {
-            Reads::Nothing => Content::Nothing,
-            Reads::Json(shape) => Content::Json(shape.read(&head.headers, body, limits.body_bytes).await?),
-            Reads::Batch(shape) => {
-                Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
-            }
-            Reads::Object => Content::Object(read_object(&head.headers, body, limits.body_bytes).await?),
-            Reads::Form | Reads::ClientForm => {
-                Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?)
-            }
-            Reads::Stream => Content::Stream(body),
-        })
-    }
+/// What was read of a request.
+struct Asked {
+    path: Vec<String>,
+    query: Query,
+    content: Content,
+    head: Parts,
+    facts: Facts,
+}
+
+/// Reads what the route reads of a body, within its limit.
+async fn read(
+    route: &Route,
+    snapshot: &Snapshot,
+    head: &Parts,
+    body: RequestBody,
+) -> Result<Content, Problem> {
+    let limits = &snapshot.settings.limits;
+    Ok(match route.reads {
+        Reads::Nothing => Content::Nothing,
+        Reads::Json(shape) => Content::Json(shape.read(&head.headers, body, limits.body_bytes).await?),
+        Reads::Batch(shape) => {
+            Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
+        }
+        Reads::Object => Content::Object(read_object(&head.headers, body, limits.body_bytes).await?),
+        Reads::Form | Reads::ClientForm => {
+            Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?)
+        }
+        Reads::Stream => Content::Stream(body),
+    })
 }

@@ -16,7 +16,7 @@ use super::{
     server::Facts,
 };
 use crate::{
-    app::App,
+    app::{App, Snapshot},
     rules::access::{Authorized, Right},
 };
 
@@ -153,6 +153,8 @@ pub enum Content {
 pub struct Ask {
     /// The daemon.
     pub app: Arc<App>,
+    /// Settings, keys and secrets as they were when the request came.
+    pub snapshot: Arc<Snapshot>,
     /// Who asks, found to have the route's right.
     pub who: Authorized,
     /// The segments that the path's placeholders took, in order.

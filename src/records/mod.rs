@@ -10,11 +10,14 @@
 pub mod audit;
 pub mod client;
 pub mod codec;
+pub mod held;
 pub mod host;
 pub mod keys;
 pub mod meta;
 #[cfg(test)]
 pub(crate) mod shelf;
+#[cfg(test)]
+mod supposed;
 pub mod tables;
 pub mod time;
 pub mod token;
@@ -23,6 +26,7 @@ pub mod user;
 pub mod view;
 
 pub use audit::{Action, Actor, By};
+pub use held::{Held, Holdable};
 pub use keys::StoreKeys;
 pub use tables::{Deciding, Listed, Page, Record};
 pub use time::Time;

@@ -1,11 +1,13 @@
 //! A token of any kind, as it is stored, and what is noted beside it.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    held::Holdable,
     tables::{Deciding, Record},
     time::Time,
     view::{Fault, TableId, View},
@@ -183,10 +185,20 @@ impl Token {
         Self::at(view, id.as_bytes())
     }
 
+    /// The same, shared with others who read it.
+    pub fn shared(view: &dyn View, id: TokenId) -> Result<Option<Arc<Self>>, Fault> {
+        Self::shared_at(view, id.as_bytes())
+    }
+
     /// The imported token of that hash.
     pub fn by_hash(view: &dyn View, hash: &TokenHash) -> Result<Option<Self>, Fault> {
+        Ok(Self::shared_by_hash(view, hash)?.map(Arc::unwrap_or_clone))
+    }
+
+    /// The same, shared with others who read it.
+    pub fn shared_by_hash(view: &dyn View, hash: &TokenHash) -> Result<Option<Arc<Self>>, Fault> {
         let Some(id) = view.bytes(TableId::TokensByHash, hash.as_bytes())? else { return Ok(None) };
-        let found = Self::at(view, &id)?;
+        let found = Self::shared_at(view, &id)?;
         Ok(found.filter(|token| token.has_hash(hash)))
     }
 

@@ -1,8 +1,11 @@
 //! A user: a person, or the user that a service acts as.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
+    held::Holdable,
     tables::{Deciding, Record},
     time::Time,
     view::{Fault, TableId, View},
@@ -55,6 +58,18 @@ impl User {
         let Some(id) = view.bytes(TableId::UsersByEmail, folded.as_bytes())? else { return Ok(None) };
         let found = Self::at(view, &id)?;
         Ok(found.filter(|user| fold_email(&user.email) == folded))
+    }
+
+    /// The user of that id, shared with others who read it.
+    pub fn shared(view: &dyn View, id: UserId) -> Result<Option<Arc<Self>>, Fault> {
+        Self::shared_at(view, id.as_bytes())
+    }
+
+    /// The user that the service of that name acts as.
+    pub fn of_service(view: &dyn View, service: &str) -> Result<Option<Arc<Self>>, Fault> {
+        let Some(id) = view.bytes(TableId::ServiceUsers, service.as_bytes())? else { return Ok(None) };
+        let found = Self::shared_at(view, &id)?;
+        Ok(found.filter(|user| user.service.as_deref() == Some(service)))
     }
 
     /// Whether it is in `group`.

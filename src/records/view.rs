@@ -7,7 +7,7 @@ use core::ops::{Bound, ControlFlow};
 
 use thiserror::Error;
 
-use super::keys::StoreKeys;
+use super::{held::Held, keys::StoreKeys};
 
 /// The tables of the store. What each holds, key by key, is written down in `tables.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,6 +167,14 @@ pub trait View {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), Fault>;
+
+    /// The row at `key` as it was believed before, where this view holds it; by itself a view holds none.
+    fn held(&self, _: TableId, _: &[u8]) -> Option<Held> {
+        None
+    }
+
+    /// A row was read of this view and believed, and can be held.
+    fn hold(&self, _: Held) {}
 }
 
 #[cfg(test)]

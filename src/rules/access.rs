@@ -3,8 +3,8 @@
 //! One table, one function that reads it, closed by default. Every route names the [`Right`] that it
 //! needs; nothing else in the program decides who may.
 
-use core::net::IpAddr;
-use std::borrow::Cow;
+use core::{fmt, net::IpAddr};
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
 
@@ -12,75 +12,66 @@ use super::{Forbidden, Refusal};
 use crate::{
     records::{
         Actor, By, Time,
-        user::{ADMIN, OPERATOR},
+        client::Client,
+        host::Host,
+        token::Token,
+        user::{ADMIN, OPERATOR, User},
     },
     settings::CredentialKind,
-    token::{ClientId, HostId, TokenId, UserId},
+    token::{HostId, TokenId, UserId},
 };
 
-/// Whom a credential speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whom a credential speaks for: the row as it was at the moment of verification.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A person, or a service's own user.
-    User {
-        /// Who.
-        id: UserId,
-        /// Its e-mail.
-        email: String,
-        /// Its name for people.
-        name: Option<String>,
-    },
+    User(Arc<User>),
     /// A host.
-    Host {
-        /// Which.
-        id: HostId,
-        /// Its name.
-        hostname: String,
-    },
+    Host(Arc<Host>),
     /// A portal client.
-    Client {
-        /// Which.
-        id: ClientId,
-        /// Its short name.
-        slug: String,
-        /// Its name for people.
-        name: String,
-    },
+    Client(Arc<Client>),
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who, and not the row: a user's has the hash of its password.
+        f.debug_tuple("Subject").field(&self.id()).finish()
+    }
 }
 
 impl Subject {
     /// The word for its type.
     pub const fn type_name(&self) -> &'static str {
         match self {
-            Self::User { .. } => "user",
-            Self::Host { .. } => "host",
-            Self::Client { .. } => "client",
+            Self::User(_) => "user",
+            Self::Host(_) => "host",
+            Self::Client(_) => "client",
         }
     }
 
     /// Its id as text.
     pub fn id(&self) -> String {
         match self {
-            Self::User { id, .. } => id.to_string(),
-            Self::Host { id, .. } => id.to_string(),
-            Self::Client { id, .. } => id.to_string(),
+            Self::User(user) => user.id.to_string(),
+            Self::Host(host) => host.id.to_string(),
+            Self::Client(client) => client.id.to_string(),
         }
     }
 
     /// Its e-mail, where it is a user.
     pub fn email(&self) -> Option<&str> {
         match self {
-            Self::User { email, .. } => Some(email),
-            Self::Host { .. } | Self::Client { .. } => None,
+            Self::User(user) => Some(&user.email),
+            Self::Host(_) | Self::Client(_) => None,
         }
     }
 
     /// What people call it.
     pub fn label(&self) -> &str {
         match self {
-            Self::User { email, .. } => email,
-            Self::Host { hostname, .. } => hostname,
-            Self::Client { slug, .. } => slug,
+            Self::User(user) => &user.email,
+            Self::Host(host) => &host.hostname,
+            Self::Client(client) => &client.slug,
         }
     }
 }
@@ -90,14 +81,12 @@ impl Subject {
 pub struct Identity {
     /// Whom it speaks for.
     pub subject: Subject,
-    /// The subject's groups at this moment; empty for hosts and clients.
-    pub groups: Vec<String>,
     /// The kind of credential.
     pub kind: CredentialKind,
     /// Its token's id; none for a service secret.
     pub token: Option<TokenId>,
-    /// Its scope words, separated by one space; empty where the kind has none.
-    pub scope: String,
+    /// The token whose scope words it has; none where the kind has none.
+    pub(super) scoped: Option<Arc<Token>>,
     /// When it ends by itself.
     pub expires_at: Option<Time>,
     /// Proof of verification: cannot be made outside this folder.
@@ -112,58 +101,70 @@ impl Identity {
     /// An identity that nobody verified, to ask the permission table about.
     #[cfg(test)]
     pub(crate) fn supposed(subject: Subject, kind: CredentialKind, groups: &[&str], scope: &str) -> Self {
-        Self {
-            subject,
-            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            kind,
-            token: None,
-            scope: scope.to_owned(),
-            expires_at: None,
-            verified: Verified,
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let subject = match subject {
+            Subject::User(user) => Subject::User(Arc::new(User { groups, ..Arc::unwrap_or_clone(user) })),
+            other => other,
+        };
+        let scoped = Some(Arc::new(Token::supposed(scope)));
+        Self { subject, kind, token: None, scoped, expires_at: None, verified: Verified }
+    }
+
+    /// The subject's groups at this moment; none for hosts and clients.
+    pub fn groups(&self) -> &[String] {
+        match &self.subject {
+            Subject::User(user) => &user.groups,
+            Subject::Host(_) | Subject::Client(_) => &[],
         }
     }
 
+    /// Its scope words, separated by one space; empty where the kind has none.
+    pub fn scope(&self) -> &str {
+        self.scoped.as_ref().map_or("", |token| &token.scope)
+    }
+
     /// The user it speaks for, if it is one.
-    pub const fn user(&self) -> Option<UserId> {
+    pub fn user(&self) -> Option<UserId> {
         match &self.subject {
-            Subject::User { id, .. } => Some(*id),
-            Subject::Host { .. } | Subject::Client { .. } => None,
+            Subject::User(user) => Some(user.id),
+            Subject::Host(_) | Subject::Client(_) => None,
         }
     }
 
     /// The host it speaks for, if it is one.
-    pub const fn host(&self) -> Option<HostId> {
+    pub fn host(&self) -> Option<HostId> {
         match &self.subject {
-            Subject::Host { id, .. } => Some(*id),
-            Subject::User { .. } | Subject::Client { .. } => None,
+            Subject::Host(host) => Some(host.id),
+            Subject::User(_) | Subject::Client(_) => None,
         }
     }
 
     /// Whether its scope has `word` at this moment, counting what the reserved words take in, and those only
     /// as far as its owner has the right itself.
     pub fn has_scope(&self, word: &str) -> bool {
-        let lent = Power::of_word(word) <= Power::of_groups(&self.groups);
-        lent && scope_takes_in(&self.scope, word)
+        let lent = Power::of_word(word) <= Power::of_groups(self.groups());
+        lent && scope_takes_in(self.scope(), word)
     }
 
     /// Its scope as others should read it: a reserved word that its owner could not give it at this moment
     /// is left out, so that whoever goes by the scope alone is not told of a right that is gone.
     pub fn scope_now(&self) -> Cow<'_, str> {
-        let own = Power::of_groups(&self.groups);
-        if Power::of_scope(&self.scope) <= own {
-            return Cow::Borrowed(&self.scope);
+        let own = Power::of_groups(self.groups());
+        let scope = self.scope();
+        if Power::of_scope(scope) <= own {
+            return Cow::Borrowed(scope);
         }
-        let left: Vec<&str> = self.scope.split(' ').filter(|word| Power::of_word(word) <= own).collect();
+        let left: Vec<&str> = scope.split(' ').filter(|word| Power::of_word(word) <= own).collect();
         Cow::Owned(left.join(" "))
     }
 
     /// How far its rights reach at this moment: never further than its owner's, and for a PAT never
     /// further than its scope says.
     pub fn power(&self) -> Power {
-        let own = Power::of_groups(&self.groups);
+        let own = Power::of_groups(self.groups());
         match self.kind {
             CredentialKind::Session => own,
-            CredentialKind::Pat => own.min(Power::of_scope(&self.scope)),
+            CredentialKind::Pat => own.min(Power::of_scope(self.scope())),
             CredentialKind::Service => own.max(Power::Introspect),
             CredentialKind::Agent | CredentialKind::Portal => Power::None,
         }
@@ -269,9 +270,9 @@ impl Caller {
             Who::Local(uid) => (Actor::Local(*uid), String::new()),
             Who::Known(identity) => {
                 let actor = match &identity.subject {
-                    Subject::User { id, .. } => Actor::User(*id),
-                    Subject::Host { id, .. } => Actor::Host(*id),
-                    Subject::Client { id, .. } => Actor::Client(*id),
+                    Subject::User(user) => Actor::User(user.id),
+                    Subject::Host(host) => Actor::Host(host.id),
+                    Subject::Client(client) => Actor::Client(client.id),
                 };
                 (actor, identity.subject.label().to_owned())
             }
@@ -428,7 +429,7 @@ pub fn decide(right: Right, caller: Caller) -> Result<Authorized, Refusal> {
             CredentialKind::Session => (row.session, Forbidden::Group),
             CredentialKind::Pat => {
                 // Which of the two is short: the owner's groups, or the token's scope?
-                let own = Power::of_groups(&identity.groups);
+                let own = Power::of_groups(identity.groups());
                 let short_of_group = matches!(row.pat, Need::Power(needed) if own < needed);
                 (row.pat, if short_of_group { Forbidden::Group } else { Forbidden::Scope })
             }

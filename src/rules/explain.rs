@@ -123,8 +123,8 @@ pub fn explain(
         }
         Presented::Service { name, slot } => {
             checks.pass("row", format!("service {name}, secret {slot}"));
-            let user = User::by_email(view, &verify::service_email(name))?;
-            checks.user(user.as_ref());
+            let user = User::of_service(view, name.as_str())?;
+            checks.user(user.as_deref());
             None
         }
     };

@@ -15,7 +15,7 @@ pub fn meets(policy: Option<&Policy>, identity: &Identity) -> Result<(), Refusal
     if !policy.kinds.contains(&identity.kind) {
         return Err(Refusal::Forbidden(Forbidden::Kind));
     }
-    if !policy.groups.iter().all(|group| identity.groups.contains(group)) {
+    if !policy.groups.iter().all(|group| identity.groups().contains(group)) {
         return Err(Refusal::Forbidden(Forbidden::Group));
     }
     if !policy.scopes.iter().all(|word| identity.has_scope(word)) {
@@ -26,13 +26,13 @@ pub fn meets(policy: Option<&Policy>, identity: &Identity) -> Result<(), Refusal
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{rules::access::Subject, token::UserId};
+    use crate::{records::user::User, rules::access::Subject};
 
     fn identity(kind: CredentialKind, groups: &[&str], scope: &str) -> Identity {
-        let id = UserId::from_parts(0, [1; 10]);
-        let subject = Subject::User { id, email: "a@example.com".to_owned(), name: None };
-        Identity::supposed(subject, kind, groups, scope)
+        Identity::supposed(Subject::User(Arc::new(User::supposed("a@example.com"))), kind, groups, scope)
     }
 
     fn policy(kinds: &[CredentialKind], scopes: &[&str], groups: &[&str]) -> Policy {

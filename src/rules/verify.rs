@@ -5,6 +5,7 @@
 //! last line. Nothing here writes but [`count_use`], which runs at its turn in the writer.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use super::{
     Denied, Reason, Refusal,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     records::{
-        Fault, Time, Txn, View,
+        Fault, Holdable, Time, Txn, View,
         client::Client,
         host::Host,
         token::{Detail, LastUsed, Owner, State, Token, Uses},
@@ -55,7 +56,16 @@ pub enum Presented {
 impl Presented {
     /// What a bearer's text is. Looks at no store; a typo in a token of ours ends here.
     pub fn bearer(text: &str, keyring: &Keyring, services: &ServiceSecrets) -> Result<Self, Denied> {
-        let spelling = text::spelling(text);
+        Self::spelled(text::spelling(text), text, keyring, services)
+    }
+
+    /// The same of a text whose spelling is known already.
+    pub fn spelled(
+        spelling: Spelling,
+        text: &str,
+        keyring: &Keyring,
+        services: &ServiceSecrets,
+    ) -> Result<Self, Denied> {
         if let Spelling::Ours(token) = spelling {
             return Ok(Self::Token(token));
         }
@@ -84,6 +94,15 @@ impl Presented {
         match self {
             Self::Cookie(cookie) => Some(Time::from_unix(cookie.issued).plus(COOKIE_SECONDS_MAX)),
             Self::Token(_) | Self::Jwt(_) | Self::Imported(_) | Self::Service { .. } => None,
+        }
+    }
+
+    /// Whether its last use decides whether it is still alive.
+    pub fn can_idle(&self) -> bool {
+        match self {
+            Self::Token(token) => token.kind == Kind::Session,
+            // Imported tokens are PATs and agent tokens.
+            Self::Jwt(_) | Self::Imported(_) | Self::Service { .. } | Self::Cookie(_) => false,
         }
     }
 
@@ -117,7 +136,7 @@ pub struct Good {
     /// Who it says is calling.
     pub identity: Identity,
     /// Its row; none for a service secret.
-    pub token: Option<Token>,
+    pub token: Option<Arc<Token>>,
 }
 
 impl Good {
@@ -132,8 +151,8 @@ pub fn verify(view: &dyn View, presented: &Presented, asking: &Asking<'_>) -> Re
     match presented {
         Presented::Token(token) => by_row(view, token.id, &token.hash, asking),
         Presented::Jwt(jwt) => by_row(view, jwt.id, &jwt.hash, asking),
-        Presented::Imported(hash) => match Token::by_hash(view, hash)? {
-            Some(token) => counts(view, token, asking),
+        Presented::Imported(hash) => match Token::shared_by_hash(view, hash)? {
+            Some(token) => counts(view, &token, asking),
             None => Err(Denied::of(Reason::Unknown).into()),
         },
         Presented::Service { name, .. } => service(view, name, asking),
@@ -169,15 +188,15 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
     let good = match identity.token {
         Some(id) => {
             let token = Token::by_id(view, id)?.ok_or(Denied { reason: Reason::Unknown, token: Some(id) })?;
-            let row = Token { max_uses: None, allowed_ips: Vec::new(), ..token };
+            let row = Arc::new(Token { max_uses: None, allowed_ips: Vec::new(), ..token });
             if identity.kind == CredentialKind::Portal {
                 link_counts(view, &row, now)?
             } else {
-                counts(view, row, &asking)?
+                counts(view, &row, &asking)?
             }
         }
         None => match identity.user() {
-            Some(id) => user_of(view, id).map(|user| of_user(&user, CredentialKind::Service, None))?,
+            Some(id) => user_of(view, id).map(|user| of_user(user, CredentialKind::Service, None))?,
             None => return Err(Denied::of(Reason::OwnerGone).into()),
         },
     };
@@ -187,20 +206,20 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
 fn by_row(view: &dyn View, id: TokenId, hash: &TokenHash, asking: &Asking<'_>) -> Result<Good, Refusal> {
     let denied = |reason| Denied { reason, token: Some(id) };
     // A token of another system may happen to be spelled like ours.
-    let Some(token) = Token::by_id(view, id)? else {
-        return match Token::by_hash(view, hash)? {
-            Some(token) => counts(view, token, asking),
+    let Some(token) = Token::shared(view, id)? else {
+        return match Token::shared_by_hash(view, hash)? {
+            Some(token) => counts(view, &token, asking),
             None => Err(denied(Reason::Unknown).into()),
         };
     };
     if !token.has_hash(hash) {
         return Err(denied(Reason::Hash).into());
     }
-    counts(view, token, asking)
+    counts(view, &token, asking)
 }
 
 /// Whether a token whose text was seen to be right counts as a bearer.
-fn counts(view: &dyn View, token: Token, asking: &Asking<'_>) -> Result<Good, Refusal> {
+fn counts(view: &dyn View, token: &Arc<Token>, asking: &Asking<'_>) -> Result<Good, Refusal> {
     let denied = |reason| Denied { reason, token: Some(token.id) };
     let kind = bearer_kind(token.kind).filter(|kind| asking.kinds.contains(kind));
     let Some(kind) = kind else { return Err(denied(Reason::Kind).into()) };
@@ -211,25 +230,22 @@ fn counts(view: &dyn View, token: Token, asking: &Asking<'_>) -> Result<Good, Re
     let good = match token.owner {
         Owner::User(id) => {
             let user = user_of(view, id).map_err(|refusal| naming(refusal, token.id))?;
-            if let Some(reason) = session_over(view, &token, &user, asking)? {
+            if let Some(reason) = session_over(view, token, &user, asking)? {
                 return Err(denied(reason).into());
             }
-            of_user(&user, kind, Some(token))
+            of_user(user, kind, Some(token))
         }
         Owner::Host(id) => {
-            let host = Host::by_id(view, id)?.ok_or_else(|| denied(Reason::OwnerGone))?;
+            let host = Host::shared_at(view, id.as_bytes())?.ok_or_else(|| denied(Reason::OwnerGone))?;
             of_host(host, token)
         }
         Owner::Nobody | Owner::Client(_) => return Err(denied(Reason::Kind).into()),
     };
-    if let Some(token) = &good.token {
-        let denied = |reason| Denied { reason, token: Some(token.id) };
-        if !may_come_from(token, asking.from) {
-            return Err(denied(Reason::Address).into());
-        }
-        if let Some(reason) = Reason::of_state(token.state(asking.now, Uses::of(view, token)?)) {
-            return Err(denied(reason).into());
-        }
+    if !may_come_from(token, asking.from) {
+        return Err(denied(Reason::Address).into());
+    }
+    if let Some(reason) = Reason::of_state(token.state(asking.now, Uses::of(view, token)?)) {
+        return Err(denied(reason).into());
     }
     Ok(good)
 }
@@ -297,14 +313,11 @@ fn service(view: &dyn View, name: &ServiceName, asking: &Asking<'_>) -> Result<G
     if !asking.kinds.contains(&CredentialKind::Service) {
         return Err(Denied::of(Reason::Kind).into());
     }
-    let user = User::by_email(view, &service_email(name))?.ok_or(Denied::of(Reason::OwnerGone))?;
+    let user = User::of_service(view, name.as_str())?.ok_or(Denied::of(Reason::OwnerGone))?;
     if !user.active {
         return Err(Denied::of(Reason::OwnerInactive).into());
     }
-    if user.service.as_deref() != Some(name.as_str()) {
-        return Err(Denied::of(Reason::OwnerGone).into());
-    }
-    Ok(of_user(&user, CredentialKind::Service, None))
+    Ok(of_user(user, CredentialKind::Service, None))
 }
 
 /// The address of the user that a service acts as.
@@ -321,7 +334,7 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
     if issued > asking.now.plus(CLOCK_SLACK_SECONDS) || asking.now >= issued.plus(COOKIE_SECONDS_MAX) {
         return Err(denied(Reason::Expired).into());
     }
-    let link = Token::by_id(view, cookie.link)?.ok_or_else(|| denied(Reason::Unknown))?;
+    let link = Token::shared(view, cookie.link)?.ok_or_else(|| denied(Reason::Unknown))?;
     let mut good = link_counts(view, &link, asking.now)?;
     let end = issued.plus(COOKIE_SECONDS_MAX);
     good.identity.expires_at = Some(good.identity.expires_at.map_or(end, |link_end| link_end.min(end)));
@@ -332,7 +345,7 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
 const CLOCK_SLACK_SECONDS: u64 = 5;
 
 /// Whether `link` still carries those it let in: a consumed one does, a revoked or expired one does not.
-pub fn link_counts(view: &dyn View, link: &Token, now: Time) -> Result<Good, Refusal> {
+pub fn link_counts(view: &dyn View, link: &Arc<Token>, now: Time) -> Result<Good, Refusal> {
     let denied = |reason| Denied { reason, token: Some(link.id) };
     let (Kind::Link, Owner::Client(client)) = (link.kind, link.owner) else {
         return Err(denied(Reason::Kind).into());
@@ -350,25 +363,24 @@ pub fn link_counts(view: &dyn View, link: &Token, now: Time) -> Result<Good, Ref
     let client = client_of(view, client).map_err(|refusal| naming(refusal, link.id))?;
     Ok(Good {
         identity: Identity {
-            subject: Subject::Client { id: client.id, slug: client.slug, name: client.name },
-            groups: Vec::new(),
+            subject: Subject::Client(client),
             kind: CredentialKind::Portal,
             token: Some(link.id),
-            scope: String::new(),
+            scoped: None,
             expires_at: link.expires_at,
             verified: Verified,
         },
-        token: Some(link.clone()),
+        token: Some(Arc::clone(link)),
     })
 }
 
-fn client_of(view: &dyn View, id: ClientId) -> Result<Client, Refusal> {
-    let client = Client::by_id(view, id)?.ok_or(Denied::of(Reason::OwnerGone))?;
+fn client_of(view: &dyn View, id: ClientId) -> Result<Arc<Client>, Refusal> {
+    let client = Client::shared_at(view, id.as_bytes())?.ok_or(Denied::of(Reason::OwnerGone))?;
     if client.active { Ok(client) } else { Err(Denied::of(Reason::OwnerInactive).into()) }
 }
 
-fn user_of(view: &dyn View, id: UserId) -> Result<User, Refusal> {
-    let user = User::by_id(view, id)?.ok_or(Denied::of(Reason::OwnerGone))?;
+fn user_of(view: &dyn View, id: UserId) -> Result<Arc<User>, Refusal> {
+    let user = User::shared(view, id)?.ok_or(Denied::of(Reason::OwnerGone))?;
     if user.active { Ok(user) } else { Err(Denied::of(Reason::OwnerInactive).into()) }
 }
 
@@ -379,33 +391,31 @@ fn naming(refusal: Refusal, token: TokenId) -> Refusal {
     }
 }
 
-fn of_user(user: &User, kind: CredentialKind, token: Option<Token>) -> Good {
+fn of_user(user: Arc<User>, kind: CredentialKind, token: Option<&Arc<Token>>) -> Good {
     Good {
         identity: Identity {
-            subject: Subject::User { id: user.id, email: user.email.clone(), name: user.name.clone() },
-            groups: user.groups.clone(),
+            subject: Subject::User(user),
             kind,
-            token: token.as_ref().map(|token| token.id),
-            scope: token.as_ref().map(|token| token.scope.clone()).unwrap_or_default(),
-            expires_at: token.as_ref().and_then(|token| token.expires_at),
+            token: token.map(|token| token.id),
+            scoped: token.cloned(),
+            expires_at: token.and_then(|token| token.expires_at),
             verified: Verified,
         },
-        token,
+        token: token.cloned(),
     }
 }
 
-fn of_host(host: Host, token: Token) -> Good {
+fn of_host(host: Arc<Host>, token: &Arc<Token>) -> Good {
     Good {
         identity: Identity {
-            subject: Subject::Host { id: host.id, hostname: host.hostname },
-            groups: Vec::new(),
+            subject: Subject::Host(host),
             kind: CredentialKind::Agent,
             token: Some(token.id),
-            scope: String::new(),
+            scoped: None,
             expires_at: token.expires_at,
             verified: Verified,
         },
-        token: Some(token),
+        token: Some(Arc::clone(token)),
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `judge`: whether a file is a whole store of ours, decided before a byte of it is written.
 //! - `order`, `queue`, `writer`: the operations that wait, and the thread that runs and commits them.
 //! - `view`: what is read.
+//! - `hot`, `sets`: rows that are held in memory, and how they stay true.
 //! - `heal`: degraded, probing, open again.
 //! - `clock`: the time, never behind the highest seen.
 //! - `last_used`: uses that have not reached the disk.
@@ -22,6 +23,7 @@ mod clock;
 mod error;
 mod founding;
 mod heal;
+mod hot;
 mod judge;
 mod last_used;
 mod migrate;
@@ -31,6 +33,7 @@ mod place;
 mod queue;
 mod redb;
 mod replace;
+mod sets;
 mod site;
 mod stats;
 mod stopped;
@@ -63,6 +66,7 @@ pub use self::{
     own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
     place::{MARKER_FILE, Presence, STORE_FILE, presence},
     replace::Replacement,
+    sets::Sets,
     stats::{BUCKETS, COMMIT_TIME_UNIT_MICROS, Distribution, Stats},
     stopped::Stopped,
     view::{EmptyView, ReadView},
@@ -70,6 +74,7 @@ pub use self::{
 use self::{
     clock::Clock,
     heal::Condition,
+    hot::HotRows,
     order::{Order, Wish},
     place::Place,
     queue::{NotTaken, Queue},
@@ -80,7 +85,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    records::{StoreKeys, TableId, Time, Txn, meta::HighestTime},
+    records::{StoreKeys, TableId, Time, Txn, View, meta::HighestTime},
     token::Keyring,
 };
 
@@ -122,6 +127,7 @@ pub(crate) struct Shared {
     queue: Arc<Queue<Order>>,
     condition: Arc<Condition>,
     published: Published,
+    hot: HotRows,
     hooks: RwLock<Vec<Hook>>,
     counters: Counters,
     waits_for_disk: AtomicBool,
@@ -216,6 +222,7 @@ impl Store {
             queue,
             condition,
             published: Published::new(view),
+            hot: HotRows::default(),
             hooks: RwLock::default(),
             counters: Counters::default(),
             waits_for_disk: AtomicBool::new(false),
@@ -233,6 +240,12 @@ impl Store {
     /// The newest view.
     pub fn view(&self) -> Arc<ReadView> {
         self.0.shared.published.newest()
+    }
+
+    /// Asks a question of the store as of the last commit, going by rows that are held in memory where they
+    /// are. It may be asked a second time, of one view, where a commit came in between.
+    pub fn ask<T, E>(&self, question: impl Fn(&dyn View) -> Result<T, E>) -> Result<T, E> {
+        hot::ask(&self.0.shared, question)
     }
 
     /// The store's own id, which no other store has.

@@ -185,17 +185,19 @@ impl Writer {
             self.shared.clock.persisted(outcome.highest_ms);
         }
         self.generation += 1;
-        self.shared.forget(self.generation, Written::Rows(&outcome.written));
-        self.swap(snapshot);
+        self.show(Written::Rows(&outcome.written), snapshot);
         self.shared.counters.committed(outcome.answers.len(), begun.elapsed());
         self.note_size();
         Ok(())
     }
 
-    fn swap(&self, snapshot: Snapshot) {
+    /// Has what is remembered of the rows that were written dropped, and then lets readers see `snapshot`.
+    fn show(&self, written: Written<'_>, snapshot: Snapshot) {
         let shared = &self.shared;
+        shared.forget(self.generation, written);
         let (keys, condition) = (Arc::clone(&shared.keys), Arc::clone(&shared.condition));
-        shared.published.swap(ReadView::new(snapshot, keys, condition, self.generation));
+        let view = ReadView::new(snapshot, keys, condition, self.generation);
+        shared.hot.turn(self.generation, written, || shared.published.swap(view));
     }
 
     fn note_size(&self) {
@@ -246,9 +248,8 @@ impl Writer {
     /// readers of the old one could still look at.
     fn move_over(&mut self, engine: Engine, snapshot: Snapshot) {
         self.generation += 1;
-        self.shared.forget(self.generation, Written::Everything);
         self.shared.condition.moved_over(self.generation);
-        self.swap(snapshot);
+        self.show(Written::Everything, snapshot);
         core::mem::replace(&mut self.engine, engine).discard();
     }
 

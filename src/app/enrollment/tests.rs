@@ -27,7 +27,7 @@ fn app(store: Store) -> Arc<App> {
     let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
     let (settings, keyring) = (Settings::default(), keyring("k1"));
     let origin = crate::app::reload::Origin::of_defaults();
-    Arc::new(App::new(store, Snapshot { generation: 1, settings, keyring, services }, origin))
+    Arc::new(App::new(store, Snapshot::new(1, settings, keyring, services), origin))
 }
 
 async fn minted(app: &App) -> Result<Minted, Failure> {

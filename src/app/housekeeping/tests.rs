@@ -40,7 +40,7 @@ impl House {
         let store = Store::in_memory(&founding, &options).unwrap();
         let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
         let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
-        let snapshot = Snapshot { generation: 1, settings, keyring, services };
+        let snapshot = Snapshot::new(1, settings, keyring, services);
         Self { app: App::new(store, snapshot, reload::Origin::of_defaults()), clock }
     }
 
@@ -83,7 +83,7 @@ impl House {
 async fn a_use_is_seen_at_once_and_on_the_disk_after_a_flush() {
     let house = House::new(Settings::default());
     let pat = house.pat(&house.user().await).await;
-    house.app.identify(pat.secret.expose(), Some([192, 0, 2, 1].into())).await.unwrap();
+    house.app.identify(&house.app.snapshot(), pat.secret.expose(), Some([192, 0, 2, 1].into())).await.unwrap();
     let row = house.app.pat(&house.root(Right::OwnTokens), pat.token.id).unwrap();
     assert_eq!(row.last_used.map(|last| last.at), Some(house.app.now()));
     assert_eq!(house.last_use(pat.token.id), None, "verification did not wait for the disk");

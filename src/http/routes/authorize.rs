@@ -61,8 +61,8 @@ fn named(rest: &str) -> Option<&str> {
 }
 
 async fn judge(ask: &Ask, policy: &str) -> Result<Reply, Problem> {
-    let secure = ask.app.snapshot().settings.portal_secure();
-    let from = caller::address(&ask.app, &ask.head, &ask.facts);
+    let secure = ask.snapshot.settings.portal_secure();
+    let from = caller::address(&ask.snapshot, &ask.head, &ask.facts);
     // A bearer that is no good is not forgiven for a cookie that is; a credential of another scheme is
     // none of ours, and hides nothing.
     let shown = match caller::bearer(&ask.head) {
@@ -73,7 +73,7 @@ async fn judge(ask: &Ask, policy: &str) -> Result<Reply, Problem> {
             Err(denied) => return Err(ask.app.refuse_cookie(denied, from).into()),
         },
     };
-    let identity = ask.app.authorize_request(shown, policy, from).await?;
+    let identity = ask.app.authorize_request(&ask.snapshot, shown, policy, from).await?;
     Ok(let_through(&identity))
 }
 
@@ -81,7 +81,7 @@ async fn judge(ask: &Ask, policy: &str) -> Result<Reply, Problem> {
 fn let_through(identity: &Identity) -> Reply {
     let token = identity.token.map(|id| id.to_string()).unwrap_or_default();
     let email = identity.subject.email().unwrap_or_default();
-    let groups = identity.groups.join(",");
+    let groups = identity.groups().join(",");
     [
         ("x-auth-subject", identity.subject.id()),
         ("x-auth-subject-type", identity.subject.type_name().to_owned()),

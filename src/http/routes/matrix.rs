@@ -3,11 +3,11 @@
 //!
 //! A route without an entry here fails the test, and so does an entry without a route.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::ALL;
 use crate::{
-    records::user::User,
+    records::{client::Client, host::Host, user::User},
     rules::{
         Forbidden, Refusal,
         access::{Authorized, Caller, Identity, Right, Subject, Who, decide},
@@ -17,7 +17,7 @@ use crate::{
         town::Town,
     },
     settings::CredentialKind,
-    token::{ClientId, HostId, TokenId, UserId},
+    token::TokenId,
 };
 
 /// The rows of the contract's table, and what stands around it.
@@ -230,17 +230,9 @@ impl Asker {
     }
 
     fn caller(&self) -> Caller {
-        let user = Subject::User {
-            id: UserId::from_parts(1, [1; 10]),
-            email: "anna@example.org".into(),
-            name: None,
-        };
-        let host = Subject::Host { id: HostId::from_parts(1, [1; 10]), hostname: "web-1".into() };
-        let client = Subject::Client {
-            id: ClientId::from_parts(1, [1; 10]),
-            slug: "acme".into(),
-            name: "Acme".into(),
-        };
+        let user = Subject::User(Arc::new(User::supposed("anna@example.org")));
+        let host = Subject::Host(Arc::new(Host::supposed("web-1")));
+        let client = Subject::Client(Arc::new(Client::supposed("acme")));
         let (subject, kind) = match self.what {
             What::Nobody => return Caller::nobody(None),
             What::Socket => return Caller::local(0),

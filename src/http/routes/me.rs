@@ -88,9 +88,9 @@ struct CredentialShown {
 impl MeShown {
     fn of(identity: &Identity) -> Self {
         let (email, name) = match &identity.subject {
-            Subject::User { email, name, .. } => (Some(email.clone()), name.clone()),
-            Subject::Host { hostname, .. } => (None, Some(hostname.clone())),
-            Subject::Client { name, .. } => (None, Some(name.clone())),
+            Subject::User(user) => (Some(user.email.clone()), user.name.clone()),
+            Subject::Host(host) => (None, Some(host.hostname.clone())),
+            Subject::Client(client) => (None, Some(client.name.clone())),
         };
         Self {
             subject: SubjectShown {
@@ -99,11 +99,11 @@ impl MeShown {
                 email,
                 name,
             },
-            groups: identity.groups.clone(),
+            groups: identity.groups().to_vec(),
             credential: CredentialShown {
                 kind: identity.kind.name(),
                 token_id: identity.token.map(|id| id.to_string()),
-                scope: identity.scope.clone(),
+                scope: identity.scope().to_owned(),
                 expires_at: identity.expires_at.map(rfc3339),
             },
         }

@@ -137,7 +137,7 @@ async fn introspect(mut ask: Ask) -> Result<Reply, Problem> {
         Err(problem) if ask.app.may_name_clients(&ask.who) => return Err(problem),
         Err(_) => None,
     };
-    let active = ask.app.introspect(&ask.who, Introspection { token, client_ip }).await?;
+    let active = ask.app.introspect(&ask.snapshot, &ask.who, Introspection { token, client_ip }).await?;
     let reply = match &active {
         Some(active) => {
             with_scope(active, |scope| Reply::json(StatusCode::OK, &ActiveShown::of(active, scope)))
@@ -154,7 +154,7 @@ fn address(text: &str) -> Result<IpAddr, Problem> {
 
 async fn batch(mut ask: Ask) -> Result<Reply, Problem> {
     let tokens: Vec<Secret> = ask.json().need("tokens")?;
-    let answers = ask.app.introspect_batch(&tokens).await?;
+    let answers = ask.app.introspect_batch(&ask.snapshot, &tokens).await?;
     let scopes: Vec<_> =
         answers.iter().map(|answer| answer.as_ref().map(|active| active.good.identity.scope_now())).collect();
     let results = answers
@@ -190,10 +190,10 @@ impl<'a> ActiveShown<'a> {
             exp: identity.expires_at.map(crate::records::Time::unix),
             username: Some(identity.subject.label()),
             email,
-            groups: email.map(|_| identity.groups.as_slice()),
+            groups: email.map(|_| identity.groups()),
             // An OAuth client here is a service, and its name is the part before the `@`.
             client_id: email.filter(|_| is_service).and_then(|email| email.split('@').next()),
-            iss: &active.issuer,
+            iss: active.issuer(),
             metadata: token.and_then(|token| serde_json::from_str(token.metadata.as_deref()?).ok()),
         }
     }
@@ -219,8 +219,7 @@ struct MetadataShown<'a> {
 }
 
 fn metadata(ask: &Ask) -> Reply {
-    let snapshot = ask.app.snapshot();
-    let issuer = snapshot.settings.server.public_url.as_str();
+    let issuer = ask.snapshot.settings.server.public_url.as_str();
     let shown = MetadataShown {
         issuer,
         introspection_endpoint: format!("{issuer}/v1/introspect"),

@@ -101,7 +101,7 @@ async fn open(ask: &mut Ask) -> Result<Reply, Problem> {
 }
 
 async fn press(ask: &mut Ask) -> Result<Reply, Problem> {
-    same_origin::check(&ask.head.headers, &ask.app.snapshot().settings.server.public_url)?;
+    same_origin::check(&ask.head.headers, &ask.snapshot.settings.server.public_url)?;
     let form = match std::mem::replace(&mut ask.content, Content::Nothing) {
         Content::Form(form) => Some(form),
         Content::Nothing | Content::Json(_) | Content::Object(_) | Content::Stream(_) => None,
@@ -120,7 +120,7 @@ async fn follow(ask: &mut Ask, token: Secret, visit: Visit) -> Result<Reply, Pro
         Entrance::Button { client } => pages::button(&client, &token),
         Entrance::Leads { redirect } => pages::guarded(Reply::redirect_303(&redirect)),
         Entrance::Admitted { redirect, cookie, seconds } => {
-            let secure = ask.app.snapshot().settings.portal_secure();
+            let secure = ask.snapshot.settings.portal_secure();
             let line = cookies::set(secure, &cookie, seconds);
             pages::guarded(Reply::redirect_303(&redirect).cookie(line.expose()))
         }
@@ -156,7 +156,7 @@ impl PortalSessionShown {
 }
 
 async fn session(ask: &mut Ask) -> Result<Reply, Problem> {
-    let secure = ask.app.snapshot().settings.portal_secure();
+    let secure = ask.snapshot.settings.portal_secure();
     let ip = ask.who.caller().ip;
     let cookie = cookies::session(&ask.head.headers, secure);
     let session = ask.app.portal_session(cookie, ip).await?;
@@ -165,7 +165,7 @@ async fn session(ask: &mut Ask) -> Result<Reply, Problem> {
 
 fn logout(ask: &Ask) -> Result<Reply, Problem> {
     let headers = &ask.head.headers;
-    let snapshot = ask.app.snapshot();
+    let snapshot = &ask.snapshot;
     same_origin::check(headers, &snapshot.settings.server.public_url)?;
     let reply = if pages::wants_page(headers) {
         pages::goodbye()

@@ -114,10 +114,11 @@ pub fn whole_request(input: &[u8]) {
     assert_eq!(uri.query(), raw.split_once('?').map(|(_, query)| query));
 
     let router = Router::new(routes::ALL);
-    let (found, captured) = router.find(plain.method, uri.path());
-    match (found, named_by(plain.method, raw_path)) {
-        (Found::Route(route), Some(named)) => {
+    match (router.find(plain.method, uri.path()), named_by(plain.method, raw_path)) {
+        (Found::Route { place, captured }, Some(named)) => {
+            let route = router.at(place).expect("a route at the place that was found");
             assert_eq!((route.verb, route.path), (named.verb, named.path));
+            let captured: Vec<&str> = captured.iter().map(String::as_str).collect();
             assert_eq!(refilled(route.path, &captured), raw_path);
             let many = route.path.ends_with("...}");
             assert!(captured.iter().all(|part| many || (!part.is_empty() && !part.contains('/'))));

@@ -1,0 +1,315 @@
+//! That no hot row outlives its truth: orders of events that are forced, and threads that are let loose.
+
+use std::{
+    sync::atomic::AtomicBool,
+    thread,
+};
+
+use super::*;
+use crate::{
+    records::{Action, By, Params, Time, held::HELD_BYTES_MAX, token::Owner},
+    rules::{
+        Denied, Reason, Refusal,
+        tokens::{self, Fresh, Minted},
+        users::{self, NewUser},
+        verify::{self, Asking, Good, Presented},
+    },
+    settings::CredentialKind,
+    store::{Store, tests},
+    token::{Kind, Prefix, TokenId, UserId},
+};
+
+/// A store with one user, whose tokens come and go.
+struct Town {
+    store: Store,
+    anna: UserId,
+    drawn: u8,
+}
+
+impl Town {
+    fn new() -> Self {
+        let store = tests::in_memory();
+        let anna = store
+            .write_blocking(|txn| {
+                let id = UserId::from_parts(txn.now_ms(), [1; 10]);
+                txn.entry(&By::system(), Action::UserCreate, id, Params::none())?;
+                let new = NewUser {
+                    email: "anna@example.org".to_owned(),
+                    name: None,
+                    groups: vec!["operator".to_owned()],
+                    password: None,
+                    service: None,
+                };
+                users::insert(txn, id, new).map(|user| user.id)
+            })
+            .unwrap()
+            .unwrap();
+        Self { store, anna, drawn: 0 }
+    }
+
+    /// A new PAT of hers.
+    fn pat(&mut self, name: &str) -> Minted {
+        self.drawn += 1;
+        let (owner, name) = (Owner::User(self.anna), name.to_owned());
+        let fresh = Fresh { id: [self.drawn; 10], secret: [self.drawn; 32] };
+        self.change(move |txn| {
+            let mut minted = tokens::blank(txn, &Prefix::default(), Kind::Pat, owner, None, &fresh);
+            minted.token.name = name;
+            txn.entry(&By::system(), Action::TokenCreate, minted.token.id, Params::none())?;
+            tokens::insert(txn, minted.token.clone())?;
+            Ok(minted)
+        })
+    }
+
+    fn change<T: Send + 'static>(
+        &self,
+        rule: impl FnOnce(&mut crate::records::Txn<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> T {
+        self.store.write_blocking(rule).unwrap().unwrap()
+    }
+
+    fn revoke(&self, id: TokenId) {
+        self.change(move |txn| {
+            txn.entry(&By::system(), Action::TokenRevoke, id, Params::none())?;
+            let token = Token::by_id(txn, id)?.unwrap();
+            Ok(txn.put(Token { revoked_at: Some(txn.now()), ..token })?)
+        });
+    }
+
+    fn user(&self, change: fn(User) -> User) {
+        let anna = self.anna;
+        self.change(move |txn| {
+            txn.entry(&By::system(), Action::UserUpdate, anna, Params::none())?;
+            let before = User::by_id(txn, anna)?.unwrap();
+            users::put(txn, Some(&before), change(before.clone()))?;
+            Ok(())
+        });
+    }
+
+    fn verify(&self, token: &Minted) -> Result<Good, Refusal> {
+        let presented = presented(token);
+        self.store.ask(|view| verify::verify(view, &presented, &asking()))
+    }
+
+    fn hot(&self) -> &HotRows {
+        &self.store.0.shared.hot
+    }
+
+    fn is_hot(&self, id: TokenId) -> bool {
+        self.hot().find(TableId::Tokens, id.as_bytes()).is_some()
+    }
+}
+
+fn presented(token: &Minted) -> Presented {
+    Presented::Token(crate::token::text::parse(token.secret.expose()).unwrap())
+}
+
+fn asking() -> Asking<'static> {
+    Asking { now: Time::from_unix(2_000_000_000), from: None, kinds: &[CredentialKind::Pat], noted: None }
+}
+
+fn reason(outcome: Result<Good, Refusal>) -> Option<Reason> {
+    match outcome {
+        Ok(_) => None,
+        Err(Refusal::Denied(Denied { reason, .. })) => Some(reason),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_token_becomes_hot_with_its_owner_and_one_that_is_refused_does_not() {
+    let mut town = Town::new();
+    let (good, dead) = (town.pat("a"), town.pat("b"));
+    town.revoke(dead.token.id);
+    assert_eq!(reason(town.verify(&dead)), Some(Reason::Revoked));
+    assert!(!town.is_hot(dead.token.id));
+    assert_eq!(reason(town.verify(&good)), None);
+    assert!(town.is_hot(good.token.id));
+    assert!(town.hot().find(TableId::Users, town.anna.as_bytes()).is_some());
+    // Somebody who knows the id alone is refused by the row that is hot.
+    let mut wrong = presented(&good);
+    if let (Presented::Token(wrong), Presented::Token(other)) = (&mut wrong, presented(&dead)) {
+        wrong.hash = other.hash;
+    }
+    assert_eq!(reason(town.store.ask(|view| verify::verify(view, &wrong, &asking()))), Some(Reason::Hash));
+}
+
+#[test]
+fn a_row_of_many_bytes_is_read_each_time() {
+    let mut town = Town::new();
+    let long = town.pat(&"x".repeat(HELD_BYTES_MAX));
+    assert_eq!(reason(town.verify(&long)), None);
+    assert!(!town.is_hot(long.token.id));
+}
+
+#[test]
+fn whatever_is_changed_is_seen_by_the_next_question() {
+    let mut town = Town::new();
+    for _ in 0..20 {
+        let pat = town.pat("a");
+        assert_eq!(town.verify(&pat).unwrap().identity.groups(), ["operator"]);
+        town.user(|user| User { groups: Vec::new(), ..user });
+        assert_eq!(town.verify(&pat).unwrap().identity.groups(), [""; 0]);
+        town.user(|user| User { active: false, ..user });
+        assert_eq!(reason(town.verify(&pat)), Some(Reason::OwnerInactive));
+        town.user(|user| User { active: true, groups: vec!["operator".to_owned()], ..user });
+        assert_eq!(reason(town.verify(&pat)), None);
+        town.revoke(pat.token.id);
+        assert_eq!(reason(town.verify(&pat)), Some(Reason::Revoked));
+    }
+}
+
+/// How a reader puts the row that it read into the table.
+type Insert = fn(&HotRows, u64, &Arc<Token>);
+
+fn rightly(hot: &HotRows, generation: u64, row: &Arc<Token>) {
+    hot.insert(generation, Held::Token(Arc::clone(row)));
+}
+
+/// The mistake: whatever was read comes in.
+fn wrongly(hot: &HotRows, _: u64, row: &Arc<Token>) {
+    let id = row.id;
+    hot.tokens.insert_whenever(spread(id.as_bytes()), Arc::clone(row), |own| own.id == id);
+}
+
+/// A reader takes a view and reads a row of it; the row is revoked, which is answered; only then does the
+/// reader put into the table what it read. Whether the next question is answered by the old row.
+fn survives_its_revocation(insert: Insert) -> bool {
+    let mut town = Town::new();
+    let pat = town.pat("a");
+    let view = town.store.view();
+    let row = Arc::new(Token::by_id(&*view, pat.token.id).unwrap().unwrap());
+    town.revoke(pat.token.id);
+    insert(town.hot(), view.generation(), &row);
+    town.verify(&pat).is_ok()
+}
+
+#[test]
+fn a_row_that_was_read_before_its_revocation_is_not_put_back_after_it() {
+    assert!(survives_its_revocation(wrongly), "this test sees nothing");
+    assert!(!survives_its_revocation(rightly));
+}
+
+/// What happens while one row is changed, in an order that [`orders`] chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A reader takes the newest view and reads the row of it.
+    Read(usize),
+    /// The same reader puts what it read into the table.
+    Insert(usize),
+    /// The writer drops the row from the table.
+    Forget,
+    /// The writer lets readers see the new row.
+    Publish,
+}
+
+/// Every order of the events of `tracks` in which each track keeps its own.
+fn orders(tracks: &[&[Event]]) -> Vec<Vec<Event>> {
+    if tracks.iter().all(|track| track.is_empty()) {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (number, track) in tracks.iter().enumerate() {
+        let Some((first, rest)) = track.split_first() else { continue };
+        let mut left = tracks.to_vec();
+        left[number] = rest;
+        all.extend(orders(&left).into_iter().map(|order| [vec![*first], order].concat()));
+    }
+    all
+}
+
+/// Whether the table holds the old row after all events of `order`: from the answer on it must not.
+fn ends_stale(order: &[Event], insert: Insert) -> bool {
+    let hot = HotRows::default();
+    let old = Arc::new(Token::supposed("old"));
+    let new = Arc::new(Token::supposed("new"));
+    rightly(&hot, 1, &old);
+    let mut newest = (1, Arc::clone(&old));
+    let mut read = [newest.clone(), newest.clone()];
+    for event in order {
+        match *event {
+            Event::Read(reader) => read[reader] = newest.clone(),
+            Event::Insert(reader) => insert(&hot, read[reader].0, &read[reader].1),
+            Event::Forget => hot.forget(2, TableId::Tokens, old.id.as_bytes()),
+            Event::Publish => newest = (2, Arc::clone(&new)),
+        }
+    }
+    match hot.find(TableId::Tokens, old.id.as_bytes()) {
+        Some(Held::Token(row)) => row.scope == "old",
+        _ => false,
+    }
+}
+
+#[test]
+fn in_no_order_of_two_readers_and_the_writer_does_an_old_row_stay() {
+    let reader = |number| [Event::Read(number), Event::Insert(number)];
+    let all = orders(&[&reader(0), &reader(1), &[Event::Forget, Event::Publish]]);
+    assert_eq!(all.len(), 90);
+    let stale = |insert: Insert| all.iter().filter(|order| ends_stale(order, insert)).count();
+    assert!(stale(wrongly) > 0, "this test sees nothing");
+    assert_eq!(stale(rightly), 0);
+}
+
+#[test]
+fn a_question_during_which_a_commit_is_published_is_answered_of_one_moment() {
+    let mut town = Town::new();
+    let pat = town.pat("a");
+    assert_eq!(reason(town.verify(&pat)), None);
+    let asked = std::cell::Cell::new(0);
+    let (scope, groups) = town
+        .store
+        .ask(|view| {
+            let token = Token::shared(view, pat.token.id)?.unwrap();
+            if asked.replace(asked.get() + 1) == 0 {
+                let (id, anna) = (pat.token.id, town.anna);
+                town.change(move |txn| {
+                    txn.entry(&By::system(), Action::UserUpdate, anna, Params::none())?;
+                    let token = Token::by_id(txn, id)?.unwrap();
+                    txn.put(Token { scope: "new".to_owned(), ..token })?;
+                    let before = User::by_id(txn, anna)?.unwrap();
+                    users::put(txn, Some(&before), User { groups: vec!["new".to_owned()], ..before.clone() })?;
+                    Ok(())
+                });
+            }
+            let user = User::shared(view, town.anna)?.unwrap();
+            Ok::<_, Refusal>((token.scope.clone(), user.groups.clone()))
+        })
+        .unwrap();
+    assert_eq!((scope.as_str(), groups), ("new", vec!["new".to_owned()]));
+    assert_eq!(asked.get(), 2);
+}
+
+#[test]
+fn readers_let_loose_never_bring_a_revoked_token_back() {
+    const ROUNDS: u8 = 200;
+    let mut town = Town::new();
+    let stop = AtomicBool::new(false);
+    let current: std::sync::Mutex<Option<Presented>> = std::sync::Mutex::default();
+    let store = town.store.clone();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let presented = current.lock().unwrap().clone();
+                    if let Some(presented) = presented {
+                        let _ = store.ask(|view| verify::verify(view, &presented, &asking()));
+                    }
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            let pat = town.pat("a");
+            *current.lock().unwrap() = Some(presented(&pat));
+            assert_eq!(reason(town.verify(&pat)), None);
+            town.revoke(pat.token.id);
+            for _ in 0..20 {
+                let outcome = reason(town.verify(&pat));
+                if outcome != Some(Reason::Revoked) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                assert_eq!(outcome, Some(Reason::Revoked));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}

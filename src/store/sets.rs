@@ -1,0 +1,155 @@
+//! A table of bounded size that nobody waits for: the memory behind what is remembered.
+//!
+//! It is cut into small sets, each under a lock of its own. A reader who finds a set being written passes
+//! it by and is told that there is nothing; one who would insert there does not. Each set knows the
+//! generation of the last write that took something out of it, and takes in nothing that was read before:
+//! so whoever read a row just before it was changed cannot put it back just after.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Rows in one set; a newcomer takes the place of the one that has been there the longest.
+const WAYS: usize = 4;
+
+/// The table.
+#[derive(Debug)]
+pub struct Sets<T> {
+    sets: Box<[RwLock<Set<T>>]>,
+}
+
+#[derive(Debug)]
+struct Set<T> {
+    /// What was read under an older generation than this does not come in.
+    since: u64,
+    rows: [Option<Arc<T>>; WAYS],
+}
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self { since: 0, rows: [const { None }; WAYS] }
+    }
+}
+
+impl<T> Sets<T> {
+    /// Room for at least `rows_max` rows, and never more than a set's worth beyond it.
+    pub fn new(rows_max: usize) -> Self {
+        Self { sets: (0..rows_max.div_ceil(WAYS).max(1)).map(|_| RwLock::default()).collect() }
+    }
+
+    /// The row in the set of `hash` that is the one looked for.
+    pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+        let set = self.set(hash)?.try_read().ok()?;
+        set.rows.iter().flatten().find(|row| is_it(row)).cloned()
+    }
+
+    /// Takes in a row that was read under `generation`, unless the set has changed since. A row that
+    /// `is_it` is replaced.
+    pub fn insert(&self, hash: u64, generation: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
+        let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) else { return };
+        if generation >= set.since {
+            set.take_in(row, is_it);
+        }
+    }
+
+    /// The same without a look at the generation: the mistake that the tests plant.
+    #[cfg(test)]
+    pub(super) fn insert_whenever(&self, hash: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
+        if let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) {
+            set.take_in(row, is_it);
+        }
+    }
+
+    /// Drops the rows that `is_it` from the set of `hash`; from then on it takes in nothing that was read
+    /// before `generation`.
+    pub fn forget(&self, hash: u64, generation: u64, is_it: impl Fn(&T) -> bool) {
+        if let Some(set) = self.set(hash) {
+            set.write().unwrap_or_else(PoisonError::into_inner).forget(generation, is_it);
+        }
+    }
+
+    /// Drops everything in the same way.
+    pub fn forget_all(&self, generation: u64) {
+        for set in &self.sets {
+            set.write().unwrap_or_else(PoisonError::into_inner).forget(generation, |_| true);
+        }
+    }
+
+    fn set(&self, hash: u64) -> Option<&RwLock<Set<T>>> {
+        let count = u64::try_from(self.sets.len()).ok()?;
+        self.sets.get(usize::try_from(hash.checked_rem(count)?).ok()?)
+    }
+}
+
+impl<T> Set<T> {
+    fn take_in(&mut self, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
+        let same = self.rows.iter().position(|own| own.as_ref().is_some_and(|own| is_it(own)));
+        let free = self.rows.iter().position(Option::is_none);
+        let end = same.or(free).unwrap_or(WAYS - 1);
+        if let Some(older) = self.rows.get_mut(..=end) {
+            older.rotate_right(1);
+            if let Some(first) = older.first_mut() {
+                *first = Some(row);
+            }
+        }
+    }
+
+    fn forget(&mut self, generation: u64, is_it: impl Fn(&T) -> bool) {
+        self.since = generation;
+        for own in &mut self.rows {
+            if own.as_ref().is_some_and(|own| is_it(own)) {
+                *own = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there(sets: &Sets<u64>) -> Vec<u64> {
+        (0..20).filter(|row| sets.find(0, |own| own == row).is_some()).collect()
+    }
+
+    fn insert(sets: &Sets<u64>, generation: u64, row: u64) {
+        sets.insert(0, generation, Arc::new(row), |own| *own == row);
+    }
+
+    #[test]
+    fn a_set_holds_the_newest_four_and_each_once() {
+        let sets = Sets::new(WAYS);
+        for row in [1, 2, 3, 3, 4, 1] {
+            insert(&sets, 1, row);
+        }
+        assert_eq!(there(&sets), [1, 2, 3, 4]);
+        insert(&sets, 1, 5);
+        assert_eq!(there(&sets), [1, 3, 4, 5], "the one that came in first and not again has left");
+        (6..20).for_each(|row| insert(&sets, 1, row));
+        assert_eq!(there(&sets), [16, 17, 18, 19]);
+    }
+
+    #[test]
+    fn what_was_read_before_a_set_was_written_does_not_come_in_and_what_was_read_since_does() {
+        let sets = Sets::new(WAYS);
+        insert(&sets, 1, 1);
+        sets.forget(0, 5, |own| *own == 1);
+        assert_eq!(there(&sets), [0; 0]);
+        insert(&sets, 4, 1);
+        assert_eq!(there(&sets), [0; 0]);
+        insert(&sets, 5, 1);
+        assert_eq!(there(&sets), [1]);
+        sets.forget_all(6);
+        insert(&sets, 5, 2);
+        assert_eq!(there(&sets), [0; 0]);
+    }
+
+    #[test]
+    fn a_set_that_is_being_written_is_passed_by() {
+        let sets = Sets::new(WAYS);
+        insert(&sets, 1, 1);
+        let writing = sets.sets[0].write().unwrap();
+        assert!(sets.find(0, |_| true).is_none());
+        insert(&sets, 1, 2);
+        drop(writing);
+        assert_eq!(there(&sets), [1]);
+    }
+}
