@@ -63,7 +63,8 @@ impl App {
         ip: Option<IpAddr>,
     ) -> Result<Caller, Failure> {
         let found = secrets.iter().find_map(|secret| of_service(secret, snapshot));
-        let is_named = |found: &Seen| matches!(&**found, Presented::Service { name: own, .. } if own.as_str() == name);
+        let is_named =
+            |found: &Seen| matches!(&**found, Presented::Service { name: own, .. } if own.as_str() == name);
         let good = if let Some(found) = found.filter(is_named) {
             self.verify(&found, ip, &[CredentialKind::Service], None).await
         } else {

@@ -76,7 +76,7 @@ impl RequestBody {
         if announced > bytes_max {
             return Err(Problem::TooLarge);
         }
-        let mut whole = Vec::with_capacity(announced);
+        let mut whole = Vec::new();
         while let Some(frame) = incoming.frame().await {
             let Ok(frame) = frame else {
                 return Err(Problem::BadRequest("The body ended early, or its chunks are malformed.".into()));
@@ -86,6 +86,12 @@ impl RequestBody {
                 if part.len() > bytes_max.saturating_sub(whole.len()) {
                     return Err(Problem::TooLarge);
                 }
+                // Most bodies come in one part, which is then all of it and need not be copied.
+                if whole.is_empty() && announced > 0 && part.len() == announced {
+                    self.ended.store(true, Ordering::Release);
+                    return Ok(part);
+                }
+                whole.reserve(announced.saturating_sub(whole.len()).max(part.len()));
                 whole.extend_from_slice(&part);
             }
         }

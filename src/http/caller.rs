@@ -53,12 +53,7 @@ pub fn of_open(snapshot: &Snapshot, head: &Parts, facts: &Facts) -> Caller {
 }
 
 /// Who is calling.
-pub async fn of(
-    app: &App,
-    snapshot: &Arc<Snapshot>,
-    head: &Parts,
-    facts: &Facts,
-) -> Result<Caller, Failure> {
+pub async fn of(app: &App, snapshot: &Arc<Snapshot>, head: &Parts, facts: &Facts) -> Result<Caller, Failure> {
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(Caller::local(*uid));
     }

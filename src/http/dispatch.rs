@@ -200,9 +200,7 @@ async fn read(
     Ok(match route.reads {
         Reads::Nothing => Content::Nothing,
         Reads::Json(shape) => Content::Json(shape.read(&head.headers, body, limits.body_bytes).await?),
-        Reads::Batch(shape) => {
-            Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?)
-        }
+        Reads::Batch(shape) => Content::Json(shape.read(&head.headers, body, limits.batch_body_bytes).await?),
         Reads::Object => Content::Object(read_object(&head.headers, body, limits.body_bytes).await?),
         Reads::Form | Reads::ClientForm => {
             Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?)

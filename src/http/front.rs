@@ -184,7 +184,7 @@ enum End {
 fn end(received: &[u8], scanned: usize, bytes_max: usize) -> Result<End, Refusal> {
     let head = received.get(..bytes_max).unwrap_or(received);
     let mut at = scanned;
-    while let Some(step) = head.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_control)) {
+    while let Some(step) = head.get(at..).and_then(|rest| place(rest, |byte| byte.is_ascii_control())) {
         at = at.saturating_add(step);
         let (before, rest) = head.split_at(at);
         at = match rest {
@@ -207,6 +207,31 @@ fn end(received: &[u8], scanned: usize, bytes_max: usize) -> Result<End, Refusal
     }
 }
 
+/// Where the first byte is that `is_it`. It looks at sixteen at a time, which takes a processor hardly longer
+/// than one.
+fn place(bytes: &[u8], is_it: impl Fn(u8) -> bool) -> Option<usize> {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let is_clear = |chunk: &&[u8; 16]| !chunk.iter().fold(false, |any, byte| any | is_it(*byte));
+    let clear = chunks.iter().take_while(is_clear).count().saturating_mul(16);
+    let at = bytes.get(clear..)?.iter().position(|byte| is_it(*byte))?;
+    Some(clear.saturating_add(at))
+}
+
+/// The lines of a head whose lines end in CR LF, without their ends.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(head);
+    core::iter::from_fn(move || {
+        let left = rest?;
+        let Some(end) = place(left, |byte| byte == b'\n') else {
+            rest = None;
+            return Some(left);
+        };
+        let (line, after) = left.split_at(end);
+        rest = after.get(1..);
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
+}
+
 /// What the headers said that decides how the request is read.
 #[derive(Default)]
 struct Deciding<'a> {
@@ -218,7 +243,7 @@ struct Deciding<'a> {
 
 /// Judges a head whose lines end in CR LF.
 fn judge(head: &[u8]) -> Result<Framing, Refusal> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines(head);
     let first = RequestLine::read(lines.next().unwrap_or_default())?;
     let mut deciding = Deciding::default();
     for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
@@ -309,10 +334,8 @@ fn judge_path(path: &str) -> Result<(), Refusal> {
 
 impl<'a> Deciding<'a> {
     fn take_in(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
-        let mut halves = line.splitn(2, |byte| *byte == b':');
-        let (Some(name), Some(value)) = (halves.next(), halves.next()) else {
-            return Err(Refusal::HeaderLine);
-        };
+        let (name, rest) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(line.len()));
+        let value = rest.get(1..).ok_or(Refusal::HeaderLine)?;
         // This also refuses a line that goes on from the one before, and a space before the colon.
         if name.is_empty() || !name.iter().copied().all(is_token_byte) {
             return Err(Refusal::HeaderLine);
@@ -361,26 +384,42 @@ fn content_length(value: &str) -> Option<u64> {
     digits.then(|| value.parse().ok()).flatten().filter(|length| *length <= CONTENT_LENGTH_MAX)
 }
 
-/// What methods and header names are made of (RFC 9110 section 5.6.2).
+/// What methods and header names are made of (RFC 9110 section 5.6.2), by byte.
+static TOKEN_BYTES: [bool; 256] = token_bytes();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs while compiling the table above, where a fault is a build error"
+)]
+const fn token_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        byte += 1;
+    }
+    table
+}
+
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+    TOKEN_BYTES.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// A name, an IPv4 address or an IPv6 address in brackets, and at most one port (RFC 3986 section

@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod forwarded;
 pub mod front;
 pub mod list;
+mod members;
 pub mod openapi;
 pub mod pages;
 pub mod problem;

@@ -141,6 +141,22 @@ impl Reply {
         }
     }
 
+    /// The same for a text that is given away.
+    #[must_use]
+    pub fn saying(self, name: HeaderName, value: String) -> Self {
+        match HeaderValue::try_from(value) {
+            Ok(value) => self.header(name, value),
+            Err(_) => Self::internal(),
+        }
+    }
+
+    /// Makes room for so many headers at once.
+    #[must_use]
+    pub fn with_room(mut self, headers: usize) -> Self {
+        self.headers.reserve(headers);
+        self
+    }
+
     /// Adds a header beside those of the same name.
     #[must_use]
     pub fn also(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -344,6 +360,8 @@ mod tests {
     fn a_value_that_no_header_can_carry_is_a_500() {
         for value in ["a\r\nb: c", "a\0", "a\u{7f}"] {
             assert_eq!(Reply::empty(StatusCode::OK).said(LOCATION, value).status(), 500, "{value:?}");
+            let given = value.to_owned();
+            assert_eq!(Reply::empty(StatusCode::OK).saying(LOCATION, given).status(), 500, "{value:?}");
             assert_eq!(Reply::empty(StatusCode::OK).cookie(value).status(), 500, "{value:?}");
         }
     }

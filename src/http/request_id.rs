@@ -41,7 +41,8 @@ impl RequestIds {
         let mut rest = self.keys.hash_one(self.count.fetch_add(1, Ordering::Relaxed));
         let mut digits = [b'0'; 16];
         for digit in digits.iter_mut().rev() {
-            *digit = usize::try_from(rest & 15).ok().and_then(|value| HEX.get(value)).map_or(b'0', |hex| *hex);
+            *digit =
+                usize::try_from(rest & 15).ok().and_then(|value| HEX.get(value)).map_or(b'0', |hex| *hex);
             rest >>= 4;
         }
         HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("0"))

@@ -366,10 +366,15 @@ mod tests {
         for (place, route) in router.routes().iter().enumerate() {
             let method = if route.verb == Verb::Any { "PROPFIND" } else { route.verb.name() };
             let segments = route.path.split('/');
-            let path: Vec<&str> = segments.map(|word| if word.starts_with('{') { "x" } else { word }).collect();
+            let path: Vec<&str> =
+                segments.map(|word| if word.starts_with('{') { "x" } else { word }).collect();
             let taken = path.iter().filter(|word| **word == "x").map(|word| (*word).to_owned()).collect();
             let path = path.join("/");
-            assert_eq!(router.find(method, &path), Found::Route { place, captured: taken }, "{method} {path}");
+            assert_eq!(
+                router.find(method, &path),
+                Found::Route { place, captured: taken },
+                "{method} {path}"
+            );
             assert_eq!(router.find(method, &format!("/x{path}")), Found::Nothing, "{path}");
         }
     }

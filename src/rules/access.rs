@@ -58,6 +58,15 @@ impl Subject {
         }
     }
 
+    /// Appends the same.
+    pub fn push_id_onto(&self, text: &mut String) {
+        match self {
+            Self::User(user) => user.id.push_onto(text),
+            Self::Host(host) => host.id.push_onto(text),
+            Self::Client(client) => client.id.push_onto(text),
+        }
+    }
+
     /// Its e-mail, where it is a user.
     pub fn email(&self) -> Option<&str> {
         match self {

@@ -69,7 +69,10 @@ impl Presented {
         if let Spelling::Ours(token) = spelling {
             return Ok(Self::Token(token));
         }
-        if let Some(found) = services.find(text) {
+        let is_broken = matches!(spelling, Spelling::OursBroken(_));
+        if (!is_broken || services.has_one_like_a_broken_token())
+            && let Some(found) = services.find(text)
+        {
             return Ok(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() });
         }
         match spelling {

@@ -255,10 +255,7 @@ impl View for HotView<'_> {
 
 /// Asks a question of the store as it is at one moment. Where the hot rows hold what is needed, nothing
 /// else is touched.
-pub(super) fn ask<T, E>(
-    shared: &Shared,
-    question: impl Fn(&dyn View) -> Result<T, E>,
-) -> Result<T, E> {
+pub(super) fn ask<T, E>(shared: &Shared, question: impl Fn(&dyn View) -> Result<T, E>) -> Result<T, E> {
     if let Some(moment) = shared.hot.moment() {
         let view = HotView::over(shared);
         let answer = question(&view);

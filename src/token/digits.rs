@@ -36,8 +36,13 @@ impl<const N: usize> Alphabet<N> {
 
     /// The character of `value`, which the caller has reduced below `N`.
     pub(super) fn digit(&self, value: u8) -> char {
+        char::from(self.character(value))
+    }
+
+    /// The same as a byte of ASCII.
+    pub(super) fn character(&self, value: u8) -> u8 {
         debug_assert!(usize::from(value) < N, "a digit's value is below the base");
-        self.digits.get(usize::from(value)).copied().map_or('0', char::from)
+        self.digits.get(usize::from(value)).copied().unwrap_or(b'0')
     }
 
     /// The value of a character, if it is a digit.

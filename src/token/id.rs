@@ -67,6 +67,13 @@ macro_rules! ids {
                 u64::try_from(u128::from_be_bytes(self.0) >> 80).unwrap_or(u64::MAX)
             }
 
+            /// Appends its text: the type, `_`, and the 26 characters.
+            pub fn push_onto(&self, text: &mut String) {
+                text.push_str(Self::TYPE);
+                text.push('_');
+                text.push_str(as_text(&spell(&self.0)));
+            }
+
             /// Reads the one spelling of an id of this type.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 match decode(text)? {
@@ -128,7 +135,7 @@ ids! {
 impl TokenId {
     /// The 26 characters without the type, as a token's text carries them.
     pub fn suffix(&self) -> String {
-        spell(&self.0)
+        as_text(&spell(&self.0)).to_owned()
     }
 
     /// Reads the 26 characters as they stand in a token's text.
@@ -146,7 +153,8 @@ impl TokenId {
 /// A TypeID: the type, `_` unless there is no type, and the suffix.
 fn encode(r#type: &str, bytes: &[u8; ID_BYTES]) -> String {
     let suffix = spell(bytes);
-    if r#type.is_empty() { suffix } else { [r#type, "_", &suffix].concat() }
+    let suffix = as_text(&suffix);
+    if r#type.is_empty() { suffix.to_owned() } else { [r#type, "_", suffix].concat() }
 }
 
 /// The type and the bytes of any TypeID.
@@ -168,15 +176,20 @@ fn is_type(r#type: &str) -> bool {
 }
 
 /// 128 bits in 26 digits of 5, most significant first; the two bits too many are zero.
-fn spell(bytes: &[u8; ID_BYTES]) -> String {
+fn spell(bytes: &[u8; ID_BYTES]) -> [u8; SUFFIX_CHARS] {
     let mut rest = u128::from_be_bytes(*bytes);
-    let mut digits = ['0'; SUFFIX_CHARS];
+    let mut digits = [b'0'; SUFFIX_CHARS];
     for digit in digits.iter_mut().rev() {
         let [low, ..] = rest.to_le_bytes();
-        *digit = BASE32.digit(low & 0x1f);
+        *digit = BASE32.character(low & 0x1f);
         rest >>= DIGIT_BITS;
     }
-    digits.iter().collect()
+    digits
+}
+
+/// Digits as a text, which they always are.
+fn as_text(digits: &[u8; SUFFIX_CHARS]) -> &str {
+    str::from_utf8(digits).unwrap_or_default()
 }
 
 fn unspell(suffix: &str) -> Result<[u8; ID_BYTES], IdError> {

@@ -17,7 +17,7 @@ use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 pub use super::dotenv::EnvFault;
 use super::dotenv::assignments;
 use super::secret::{Key, Secret, same};
-use super::text::PRESENTED_BYTES_MAX;
+use super::text::{PRESENTED_BYTES_MAX, Spelling, spelling};
 
 /// The shortest secret: what is shorter was made up by somebody.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -190,6 +190,7 @@ fn names(services: &BTreeSet<ServiceName>) -> String {
 pub struct ServiceSecrets {
     blinding: Key,
     entries: Vec<Entry>,
+    some_like_a_broken_token: bool,
 }
 
 /// One slot: whose it is, and the MAC of its secret.
@@ -220,8 +221,10 @@ impl ServiceSecrets {
     pub fn new(services: &[Service], blinding: Key) -> Result<Self, SharedSecret> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut shared = BTreeSet::new();
+        let mut some_like_a_broken_token = false;
         for Service { name, slots } in services {
             for Slot { name: slot, secret } in slots {
+                some_like_a_broken_token |= matches!(spelling(secret.expose()), Spelling::OursBroken(_));
                 let blinded = blinding.mac(&[secret.expose().as_bytes()]);
                 for other in entries.iter().filter(|other| other.service != *name) {
                     if same(&other.blinded, &blinded) {
@@ -232,7 +235,7 @@ impl ServiceSecrets {
             }
         }
         if shared.is_empty() {
-            Ok(Self { blinding, entries })
+            Ok(Self { blinding, entries, some_like_a_broken_token })
         } else {
             Err(SharedSecret { services: shared })
         }
@@ -241,6 +244,12 @@ impl ServiceSecrets {
     /// Every slot, in the order of configuration.
     pub fn slots(&self) -> impl Iterator<Item = FoundSlot<'_>> {
         self.entries.iter().map(|entry| FoundSlot { service: &entry.service, slot: &entry.slot })
+    }
+
+    /// Whether any of them has the outline of a token of ours that was never minted. Where none has, a token
+    /// with a typo in it is nobody's secret, and need not be compared with any.
+    pub fn has_one_like_a_broken_token(&self) -> bool {
+        self.some_like_a_broken_token
     }
 
     /// Whose secret this is, if anybody's.
@@ -283,6 +292,25 @@ mod tests {
     #[track_caller]
     fn lines(text: &str, expected: &[(&str, &str)]) {
         assert_eq!(seen(&parse_secret_file(text.as_bytes()).unwrap()), expected, "{text:?}");
+    }
+
+    #[test]
+    fn only_a_secret_with_the_outline_of_a_token_is_like_a_broken_one() {
+        let minted = crate::token::text::mint(
+            &crate::token::Prefix::default(),
+            crate::token::Kind::Pat,
+            crate::token::TokenId::from_parts(1, [1; 10]),
+            &[7; 32],
+        );
+        let (last, rest) = (minted.expose().as_bytes()[minted.expose().len() - 1], minted.expose());
+        let broken = format!("{}{}", &rest[..rest.len() - 1], if last == b'0' { '1' } else { '0' });
+        for (secret, is_like) in [(A, false), (minted.expose(), false), (broken.as_str(), true)] {
+            let slot = Slot { name: "line 1".to_owned(), secret: Secret::new(secret.to_owned()) };
+            let services = [Service { name: name("a"), slots: vec![slot] }];
+            let secrets = ServiceSecrets::new(&services, Key::new([1; 32])).unwrap();
+            assert_eq!(secrets.has_one_like_a_broken_token(), is_like, "{secret}");
+            assert!(secrets.find(secret).is_some(), "{secret}");
+        }
     }
 
     #[test]

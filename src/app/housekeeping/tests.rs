@@ -83,7 +83,11 @@ impl House {
 async fn a_use_is_seen_at_once_and_on_the_disk_after_a_flush() {
     let house = House::new(Settings::default());
     let pat = house.pat(&house.user().await).await;
-    house.app.identify(&house.app.snapshot(), pat.secret.expose(), Some([192, 0, 2, 1].into())).await.unwrap();
+    house
+        .app
+        .identify(&house.app.snapshot(), pat.secret.expose(), Some([192, 0, 2, 1].into()))
+        .await
+        .unwrap();
     let row = house.app.pat(&house.root(Right::OwnTokens), pat.token.id).unwrap();
     assert_eq!(row.last_used.map(|last| last.at), Some(house.app.now()));
     assert_eq!(house.last_use(pat.token.id), None, "verification did not wait for the disk");

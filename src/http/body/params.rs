@@ -175,6 +175,10 @@ impl std::fmt::Debug for Pairs {
 
 /// `+` is a space, `%` and two hexadecimal digits a byte; the whole has to be UTF-8.
 pub fn decode(text: &[u8]) -> Option<String> {
+    // Tokens and most names stand there as they are.
+    if !text.iter().fold(false, |any, byte| any | matches!(byte, b'%' | b'+')) {
+        return String::from_utf8(text.to_vec()).ok();
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {

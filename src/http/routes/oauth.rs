@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use hyper::StatusCode;
+use hyper::{StatusCode, body::Bytes};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use crate::{
     app::verification::{Active, Introspection},
     http::{
         body::{Field, Kind, Shape},
+        members::Members,
         problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
@@ -78,53 +79,11 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
-/// A token that is active, in the members of RFC 7662 section 2.2 and a few of our own.
-#[derive(Serialize)]
-struct ActiveShown<'a> {
-    active: bool,
-    sub: String,
-    sub_type: &'static str,
-    token_type: &'static str,
-    kind: &'static str,
-    scope: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jti: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iat: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exp: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<&'a str>,
-    iss: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Map<String, Value>>,
-}
+/// Anything that is not active: nothing tells one reason from another.
+const INACTIVE: &str = "{\"active\":false}";
 
-/// Anything else: nothing tells one reason from another.
-#[derive(Serialize)]
-struct InactiveShown {
-    active: bool,
-}
-
-const INACTIVE: InactiveShown = InactiveShown { active: false };
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Shown<'a> {
-    Active(Box<ActiveShown<'a>>),
-    Inactive(InactiveShown),
-}
-
-#[derive(Serialize)]
-struct BatchShown<'a> {
-    results: Vec<Shown<'a>>,
-}
+/// What a whole answer takes, but for groups and metadata of unusual length.
+const ANSWER_BYTES: usize = 448;
 
 async fn introspect(mut ask: Ask) -> Result<Reply, Problem> {
     let mut form = ask.form();
@@ -138,13 +97,11 @@ async fn introspect(mut ask: Ask) -> Result<Reply, Problem> {
         Err(_) => None,
     };
     let active = ask.app.introspect(&ask.snapshot, &ask.who, Introspection { token, client_ip }).await?;
-    let reply = match &active {
-        Some(active) => {
-            with_scope(active, |scope| Reply::json(StatusCode::OK, &ActiveShown::of(active, scope)))
-        }
-        None => Reply::json(StatusCode::OK, &INACTIVE),
+    let text = match &active {
+        Some(active) => shown(active, String::with_capacity(ANSWER_BYTES)).into(),
+        None => Bytes::from_static(INACTIVE.as_bytes()),
     };
-    Ok(reply.no_store_oauth())
+    Ok(Reply::json_text(StatusCode::OK, text).no_store_oauth())
 }
 
 fn address(text: &str) -> Result<IpAddr, Problem> {
@@ -155,48 +112,61 @@ fn address(text: &str) -> Result<IpAddr, Problem> {
 async fn batch(mut ask: Ask) -> Result<Reply, Problem> {
     let tokens: Vec<Secret> = ask.json().need("tokens")?;
     let answers = ask.app.introspect_batch(&ask.snapshot, &tokens).await?;
-    let scopes: Vec<_> =
-        answers.iter().map(|answer| answer.as_ref().map(|active| active.good.identity.scope_now())).collect();
-    let results = answers
-        .iter()
-        .zip(&scopes)
-        .map(|(answer, scope)| match (answer, scope) {
-            (Some(active), Some(scope)) => Shown::Active(Box::new(ActiveShown::of(active, scope))),
-            _ => Shown::Inactive(INACTIVE),
-        })
-        .collect();
-    Ok(Reply::json(StatusCode::OK, &BatchShown { results }).no_store())
-}
-
-fn with_scope<T>(active: &Active, shown: impl FnOnce(&str) -> T) -> T {
-    shown(&active.good.identity.scope_now())
-}
-
-impl<'a> ActiveShown<'a> {
-    fn of(active: &'a Active, scope: &'a str) -> Self {
-        let identity = &active.good.identity;
-        let token = active.good.token.as_ref();
-        let email = identity.subject.email();
-        let is_service = identity.kind == CredentialKind::Service;
-        Self {
-            active: true,
-            sub: identity.subject.id(),
-            sub_type: identity.subject.type_name(),
-            token_type: "Bearer",
-            kind: identity.kind.name(),
-            scope,
-            jti: identity.token.map(|id| id.to_string()),
-            iat: token.map(|token| token.created_at.unix()),
-            exp: identity.expires_at.map(crate::records::Time::unix),
-            username: Some(identity.subject.label()),
-            email,
-            groups: email.map(|_| identity.groups()),
-            // An OAuth client here is a service, and its name is the part before the `@`.
-            client_id: email.filter(|_| is_service).and_then(|email| email.split('@').next()),
-            iss: active.issuer(),
-            metadata: token.and_then(|token| serde_json::from_str(token.metadata.as_deref()?).ok()),
+    let mut text = String::with_capacity(ANSWER_BYTES.saturating_mul(answers.len()));
+    text.push_str("{\"results\":[");
+    for (at, answer) in answers.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        match answer {
+            Some(active) => text = shown(active, text),
+            None => text.push_str(INACTIVE),
         }
     }
+    text.push_str("]}");
+    Ok(Reply::json_text(StatusCode::OK, text.into()).no_store())
+}
+
+/// A token that is active, in the members of RFC 7662 section 2.2 and a few of our own, behind `text`.
+fn shown(active: &Active, text: String) -> String {
+    let identity = &active.good.identity;
+    let token = active.good.token.as_ref();
+    let mut members = Members::behind(text);
+    members.flag("active", true);
+    members.plain("sub", |text| identity.subject.push_id_onto(text));
+    members.text("sub_type", identity.subject.type_name());
+    members.text("token_type", "Bearer");
+    members.text("kind", identity.kind.name());
+    members.text("scope", &identity.scope_now());
+    if let Some(id) = identity.token {
+        members.plain("jti", |text| id.push_onto(text));
+    }
+    if let Some(token) = token {
+        members.number("iat", token.created_at.unix());
+    }
+    if let Some(end) = identity.expires_at {
+        members.number("exp", end.unix());
+    }
+    members.text("username", identity.subject.label());
+    if let Some(email) = identity.subject.email() {
+        members.text("email", email);
+        members.texts("groups", identity.groups());
+        // An OAuth client here is a service, and its name is the part before the `@`.
+        if identity.kind == CredentialKind::Service
+            && let Some(name) = email.split('@').next()
+        {
+            members.text("client_id", name);
+        }
+    }
+    members.text("iss", active.issuer());
+    if let Some(metadata) = token.and_then(|token| object(token.metadata.as_deref()?)) {
+        members.any("metadata", &metadata);
+    }
+    members.close()
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(text).ok()
 }
 
 async fn revoke(mut ask: Ask) -> Result<Reply, Problem> {

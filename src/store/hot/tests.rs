@@ -1,9 +1,6 @@
 //! That no hot row outlives its truth: orders of events that are forced, and threads that are let loose.
 
-use std::{
-    sync::atomic::AtomicBool,
-    thread,
-};
+use std::{sync::atomic::AtomicBool, thread};
 
 use super::*;
 use crate::{
@@ -267,7 +264,11 @@ fn a_question_during_which_a_commit_is_published_is_answered_of_one_moment() {
                     let token = Token::by_id(txn, id)?.unwrap();
                     txn.put(Token { scope: "new".to_owned(), ..token })?;
                     let before = User::by_id(txn, anna)?.unwrap();
-                    users::put(txn, Some(&before), User { groups: vec!["new".to_owned()], ..before.clone() })?;
+                    users::put(
+                        txn,
+                        Some(&before),
+                        User { groups: vec!["new".to_owned()], ..before.clone() },
+                    )?;
                     Ok(())
                 });
             }
