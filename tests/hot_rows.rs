@@ -152,8 +152,9 @@ fn whoever_or_whatever_a_credential_hangs_on_takes_it_along_at_once() {
             });
             root.patch(&user, json!({"active": true})).expect(200);
             assert!(daemon.is_active(&pat), "and back again");
-            crowded.ends(connections, By::Bearer(anna.token()), || {
-                drop(anna.delete("/v1/sessions/current").expect(204));
+            let bert = daemon.user(&format!("bert{round}@example.org"), &[]);
+            crowded.ends(connections, By::Bearer(bert.token()), || {
+                drop(bert.delete("/v1/sessions/current").expect(204));
             });
             let host = daemon.host(&format!("web-{round}"));
             crowded.ends(connections, By::Bearer(&host.agent_token), || {
