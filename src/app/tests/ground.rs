@@ -164,7 +164,7 @@ fn application(store: Store, keyring: Keyring, folder: &std::path::Path) -> Arc<
     };
     let located = sources.locate().unwrap();
     let origin = Origin { sources, located };
-    Arc::new(App::new(store, Snapshot { generation: 1, settings, keyring, services }, origin))
+    Arc::new(App::new(store, Snapshot::new(1, settings, keyring, services), origin))
 }
 
 fn write_private(path: &std::path::Path, text: &str) {
@@ -335,7 +335,7 @@ impl World {
 
     /// Whoever presents that token.
     pub(super) async fn by(&self, token: &Secret, right: Right) -> Result<Authorized, Failure> {
-        let caller = self.app.identify(token.expose(), None).await?;
+        let caller = self.app.identify(&self.app.snapshot(), token.expose(), None).await?;
         self.app.authorize(right, caller)
     }
 
