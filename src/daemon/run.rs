@@ -107,7 +107,11 @@ async fn run(
     }
     let (stop, stopped) = watch::channel(false);
     let surface = Arc::new(Surface::new(Arc::clone(app)));
-    let handler = Arc::new(move |request: Request| Arc::clone(&surface).answer(request));
+    // A promise is handed from hand to hand before it is kept: as a pointer, since it is large.
+    let handler = Arc::new(move |request: Request| {
+        let surface = Arc::clone(&surface);
+        Box::pin(async move { surface.answer(request).await })
+    });
     let limits = Limits { memory_bytes: memory::limit(), ..Limits::of(&located.settings) };
     let serving =
         tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));

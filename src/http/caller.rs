@@ -27,9 +27,12 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub fn address(snapshot: &Snapshot, head: &Parts, facts: &Facts) -> Option<IpAddr> {
     match &facts.peer {
         Peer::Tcp(peer) => {
-            let proxies = &snapshot.settings.server.trusted_proxies;
+            let (peer, proxies) = (peer.ip().to_canonical(), &snapshot.settings.server.trusted_proxies);
+            if !proxies.contain(peer) {
+                return Some(peer);
+            }
             let lines = head.headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-            Some(forwarded::client_address(peer.ip(), proxies, lines))
+            Some(forwarded::client_address(peer, proxies, lines))
         }
         Peer::Unix { .. } => None,
     }

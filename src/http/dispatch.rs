@@ -4,7 +4,7 @@
 //! read, so that nobody without one makes the daemon read; nothing that a caller sent is repeated or
 //! logged but the route it asked for.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use hyper::http::request::Parts;
 
@@ -41,13 +41,11 @@ impl Surface {
         Self { app, router, ids: RequestIds::default() }
     }
 
-    /// Answers a request. The promise is boxed, since it is handed from hand to hand before it is kept.
-    pub fn answer(self: Arc<Self>, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
-        Box::pin(async move { self.walk(request).await })
-    }
-
-    async fn walk(&self, request: Request) -> Reply {
-        let Request { parts: head, body, from: facts } = request;
+    /// Answers a request.
+    pub async fn answer(&self, request: Request) -> Reply {
+        let Request { parts, body, from: facts } = request;
+        // It is handed on from step to step: as a pointer, since it is large.
+        let head = Box::new(parts);
         let began = Instant::now();
         let id = self.ids.of(&head);
         let method = head.method.clone();
@@ -81,7 +79,7 @@ impl Surface {
         &self,
         place: usize,
         captured: Vec<String>,
-        head: Parts,
+        head: Box<Parts>,
         body: RequestBody,
         facts: Facts,
     ) -> Reply {
@@ -99,7 +97,7 @@ impl Surface {
         &self,
         route: &'static Route,
         path: Vec<String>,
-        head: Parts,
+        head: Box<Parts>,
         body: RequestBody,
         facts: Facts,
     ) -> Result<Reply, Problem> {
@@ -126,7 +124,7 @@ impl Surface {
         &self,
         route: &'static Route,
         path: Vec<String>,
-        head: Parts,
+        head: Box<Parts>,
         body: RequestBody,
         facts: Facts,
     ) -> Result<Reply, Problem> {
@@ -185,7 +183,7 @@ struct Asked {
     path: Vec<String>,
     query: Query,
     content: Content,
-    head: Parts,
+    head: Box<Parts>,
     facts: Facts,
 }
 

@@ -164,7 +164,7 @@ pub struct Ask {
     /// The body.
     pub content: Content,
     /// The head.
-    pub head: Parts,
+    pub head: Box<Parts>,
     /// About the connection.
     pub facts: Facts,
 }

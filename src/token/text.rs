@@ -33,6 +33,7 @@ pub const PREFIX_CHARS_MAX: usize = 12;
 /// Random bytes in a token.
 pub const FRESH_BYTES: usize = 32;
 
+const TAG_CHARS: usize = 3;
 const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
 /// What stands after the tag.
@@ -193,7 +194,11 @@ pub enum Malformed {
 /// assert_eq!(text::parse(&typo).unwrap_err(), Malformed::Checksum);
 /// ```
 pub fn parse(text: &str) -> Result<TokenText, Malformed> {
-    let Parts { kind, body } = Parts::of(text).ok_or(Malformed::Shape)?;
+    read(text, Parts::of(text).ok_or(Malformed::Shape)?)
+}
+
+/// The same of a text whose parts are known.
+fn read(text: &str, Parts { kind, body }: Parts<'_>) -> Result<TokenText, Malformed> {
     let (suffix, rest) = body.split_at_checked(SUFFIX_CHARS).ok_or(Malformed::Shape)?;
     let (secret, _) = rest.split_at_checked(SECRET_CHARS).ok_or(Malformed::Shape)?;
     let (signed, sum) = text
@@ -220,9 +225,11 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Option<Self> {
-        let (prefix, rest) = text.split_once('_')?;
-        let (tag, body) = rest.split_once('_')?;
-        let kind = Kind::from_tag(tag)?;
+        // Most of what is not ours ends here, after the few characters that a prefix may have.
+        let end = text.bytes().take(PREFIX_CHARS_MAX.saturating_add(1)).position(|byte| byte == b'_')?;
+        let (prefix, rest) = text.split_at_checked(end)?;
+        let (tag, body) = rest.strip_prefix('_')?.split_at_checked(TAG_CHARS)?;
+        let (kind, body) = (Kind::from_tag(tag)?, body.strip_prefix('_')?);
         (is_prefix(prefix) && body.len() == BODY_CHARS).then_some(Self { kind, body })
     }
 }
@@ -244,12 +251,12 @@ pub enum Spelling {
 
 /// Tells what a presented text is, without asking anybody.
 pub fn spelling(text: &str) -> Spelling {
-    match parse(text) {
-        Ok(token) => Spelling::Ours(token),
-        Err(_) if !is_presentable(text) => Spelling::Unusable,
-        Err(fault) if Parts::of(text).is_some() => Spelling::OursBroken(fault),
-        Err(_) if has_jwt_outline(text) => Spelling::Jwt,
-        Err(_) => Spelling::Foreign(TokenHash::of(text)),
+    match Parts::of(text).map(|parts| read(text, parts)) {
+        Some(Ok(token)) => Spelling::Ours(token),
+        _ if !is_presentable(text) => Spelling::Unusable,
+        Some(Err(fault)) => Spelling::OursBroken(fault),
+        None if has_jwt_outline(text) => Spelling::Jwt,
+        None => Spelling::Foreign(TokenHash::of(text)),
     }
 }
 
@@ -261,7 +268,7 @@ fn has_jwt_outline(text: &str) -> bool {
     let is_base64url = |segment: &str| {
         segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    text.split('.').count() == 3
+    text.bytes().filter(|byte| *byte == b'.').count() == 2
         && text.split('.').all(|segment| !segment.is_empty() && is_base64url(segment))
 }
 

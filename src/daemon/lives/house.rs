@@ -66,7 +66,7 @@ pub(super) struct House {
     /// No start is within the millisecond of another.
     starts: u64,
     runtime: Runtime,
-    surface: Option<(Arc<App>, Arc<Surface>)>,
+    surface: Option<(Arc<App>, Surface)>,
 }
 
 impl House {
@@ -113,7 +113,7 @@ impl House {
                 None
             }
         });
-        self.surface = Some((Arc::clone(&app), Arc::new(Surface::new(app))));
+        self.surface = Some((Arc::clone(&app), Surface::new(app)));
         minted.map(|minted| minted.secret.expose().to_owned())
     }
 
@@ -186,7 +186,7 @@ impl House {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let (_, surface) = self.surface.as_ref().unwrap();
         let request = Request { parts, body: RequestBody::of(bytes), from };
-        let reply = self.runtime.block_on(Arc::clone(surface).answer(request));
+        let reply = self.runtime.block_on(surface.answer(request));
         let body = reply.bytes().cloned().unwrap_or_default();
         Told {
             status: reply.status().as_u16(),

@@ -134,9 +134,9 @@ fn shown(active: &Active, text: String) -> String {
     let mut members = Members::behind(text);
     members.flag("active", true);
     members.plain("sub", |text| identity.subject.push_id_onto(text));
-    members.text("sub_type", identity.subject.type_name());
-    members.text("token_type", "Bearer");
-    members.text("kind", identity.kind.name());
+    members.plain("sub_type", |text| text.push_str(identity.subject.type_name()));
+    members.plain("token_type", |text| text.push_str("Bearer"));
+    members.plain("kind", |text| text.push_str(identity.kind.name()));
     members.text("scope", &identity.scope_now());
     if let Some(id) = identity.token {
         members.plain("jti", |text| id.push_onto(text));

@@ -134,8 +134,8 @@ fn judge_token(rows: &Rows, hash: &str, members: &Map<String, Value>) {
     let door = portal::find(rows, &Followed::Imported(hash), now);
     assert_eq!(door.is_ok(), alive && kind == "link", "{:?}", door.err());
     let Ok(good) = good else { return };
-    assert!(good.identity.groups.is_empty(), "an owner that was made is in no group");
+    assert!(good.identity.groups().is_empty(), "an owner that was made is in no group");
     let scope = if kind == "pat" { text(members, "scope").unwrap_or("general") } else { "" };
-    assert_eq!(good.identity.scope, scope);
+    assert_eq!(good.identity.scope(), scope);
     assert_eq!(good.identity.expires_at.map(Time::unix), moment(members, "expires_at"));
 }

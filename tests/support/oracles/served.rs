@@ -228,8 +228,7 @@ impl House {
             .unwrap();
         let sources = Sources::default();
         let located = sources.locate().unwrap();
-        let snapshot =
-            Snapshot { generation: 1, settings: settings(), keyring: keyring(), services: services() };
+        let snapshot = Snapshot::new(1, settings(), keyring(), services());
         let app = Arc::new(App::new(store, snapshot, Origin { sources, located }));
         let secrets = askers.iter().filter_map(|asker| asker.bearer.clone()).collect();
         let surface = Surface::new(Arc::clone(&app));
@@ -245,8 +244,8 @@ impl House {
         let Some(request) = self.request(asker, &plain, &text[bytes..]) else { return false };
         let router = Router::new(routes::ALL);
         let path = request.parts.uri.path().to_owned();
-        let route = match router.find(plain.method, &path).0 {
-            Found::Route(route) => Some(route),
+        let route = match router.find(plain.method, &path) {
+            Found::Route { place, .. } => router.at(place),
             Found::OtherMethods | Found::Nothing => None,
         };
         // Reading files, and hashing for tens of milliseconds, are not what is looked at here.
