@@ -462,17 +462,17 @@ mod tests {
     #[test]
     fn a_subject_has_its_own_id_and_only_a_user_an_email() {
         let (user, host, client) =
-            (UserId::from_bytes([1; 16]), HostId::from_bytes([2; 16]), ClientId::from_bytes([3; 16]));
-        let text = str::to_owned;
-        for (subject, id, email) in [
-            (Subject::User { id: user, email: text("a@b.c"), name: None }, user.to_string(), Some("a@b.c")),
-            (Subject::Host { id: host, hostname: text("web1") }, host.to_string(), None),
-            (
-                Subject::Client { id: client, slug: text("acme"), name: text("Acme") },
-                client.to_string(),
-                None,
-            ),
-        ] {
+            (User::supposed("a@b.c"), Host::supposed("web1"), Client::supposed("acme"));
+        let ids = [user.id.to_string(), host.id.to_string(), client.id.to_string()];
+        let subjects = [
+            (Subject::User(Arc::new(user)), Some("a@b.c")),
+            (Subject::Host(Arc::new(host)), None),
+            (Subject::Client(Arc::new(client)), None),
+        ];
+        for ((subject, email), id) in subjects.into_iter().zip(ids) {
+            let mut pushed = String::new();
+            subject.push_id_onto(&mut pushed);
+            assert_eq!(pushed, id);
             assert_eq!((subject.id(), subject.email()), (id, email));
         }
     }
