@@ -3,7 +3,7 @@
 //! The rows carry the numbers of the catalogue of attacks and faults, group P. Of that group, stand elsewhere:
 //! P4 and P9 (a socket that is held across restarts and from before the store is open) and P11 (the watchdog) in
 //! `slice_reload.rs`; P5 (stores of older and newer versions) in `src/store/tests/migrations.rs`; P6 (backups under
-//! load) in `command_line.rs` and `src/store/tests/copies.rs`; P10 (a process that stands still) in `running.rs`; P15
+//! load) in `src/store/tests/copies.rs` and `tests/thorough/parts/backups.sh`; P10 (a process that stands still) in `running.rs`; P15
 //! (a secret's source that is missing) in `secret_faults.rs`, a keyring's in `systemd.rs`. P13 does not apply: the
 //! only agent is `docs/enroll.sh`, which asks one request that is described at `/openapi.json`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

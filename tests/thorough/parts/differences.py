@@ -92,6 +92,13 @@ BY_HAND = [
     "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Content-Length: 40\r\n\r\ntoken=x",
     "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Transfer-Encoding: chunked\r\n\r\n7\r\ntok",
     "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Transfer-Encoding: chunked\r\n\r\n7\r\ntoken=x\r\n",
+    # White space around a value is not part of it.
+    "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Transfer-Encoding: chunked\t\r\n\r\n7\r\ntoken=x\r\n0\r\n\r\n",
+    "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Transfer-Encoding: \t chunked \r\n\r\n7\r\ntoken=x\r\n0\r\n\r\n",
+    "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Content-Length:7\t\r\n\r\ntoken=x",
+    "POST /v1/revoke HTTP/1.1\r\nHost: h\r\n" + FORM + "Content-Length: \t7 \r\n\r\ntoken=x",
+    "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\t\r\n\r\n",
+    "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection:\tclose , x\r\n\r\n",
     # Cut short, and garbage that a reader may tell early.
     "GET /healthz HTT",
     "GET /healthz HTTP/1.1\r\nHost: h\r\n",
@@ -279,7 +286,7 @@ class Table:
         for number, (known, words, _) in enumerate(self.rows):
             if known == ours:
                 for word in words[reader]:
-                    if theirs == word:
+                    if theirs.replace("`", "") == word:
                         if by_hand:
                             self.met.add((number, reader, word))
                         return True
@@ -340,7 +347,7 @@ def differences(given, seen, routes, secret, reading):
         if theirs and not theirs[-1].whole:
             # A body that they refuse: it must not have been used, and nothing may be looked for behind it.
             if accepted[-1].status < 400:
-                yield "answers without the body" + ("" if closed else " and goes on"), "refuses the body"
+                yield ("answers without the body", "refuses the body") if closed else ("answers", told(reading))
         elif not closed:
             yield "waits", "refuses"
 
