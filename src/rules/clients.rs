@@ -140,4 +140,25 @@ mod tests {
             slug(bad, false);
         }
     }
+
+    #[test]
+    fn a_change_changes_what_it_names_and_its_entry_says_so() {
+        let mut shelf = crate::records::shelf::Shelf::new();
+        let by = By::system();
+        let new = NewClient::judge("acme", "Acme").unwrap();
+        let client = shelf.change(1, |txn| create(txn, &by, [1; 10], new)).unwrap();
+        for (name, active, expected, action) in [
+            (Some("Zeta"), None, ("Zeta", true), "client.update"),
+            (None, Some(false), ("Zeta", false), "client.deactivate"),
+            (Some("Acme"), Some(true), ("Acme", true), "client.reactivate"),
+        ] {
+            let change = Change::judge(name, active).unwrap();
+            shelf.change(2, |txn| update(txn, &by, client.id, change)).unwrap();
+            let now = Client::by_id(&shelf, client.id).unwrap().unwrap();
+            assert_eq!((now.name.as_str(), now.active), expected);
+            let entry = shelf.audit().pop().unwrap();
+            assert_eq!(entry.action, action);
+            assert_eq!(entry.params.contains(r#""name""#), name.is_some(), "{}", entry.params);
+        }
+    }
 }

@@ -81,3 +81,31 @@ fn filters_hold_all_at_once_and_pages_go_on() {
     assert_eq!(seqs(&nothing, &page), (vec![], None));
     town.pass(1);
 }
+
+#[test]
+fn entries_after_a_number_come_oldest_first_and_no_more_than_asked_for() {
+    let town = with_entries(5);
+    let numbers = |seq, most| -> Vec<u64> {
+        after(&town.shelf, seq, most).unwrap().iter().map(|entry| entry.seq).collect()
+    };
+    assert_eq!(numbers(0, 2), [1, 2]);
+    assert_eq!(numbers(2, 3), [3, 4, 5]);
+    assert_eq!(numbers(4, 9), [5]);
+    assert_eq!(numbers(5, 1), [0; 0]);
+}
+
+#[test]
+fn a_log_that_ends_elsewhere_or_otherwise_than_its_head_says_is_found() {
+    let mut town = with_entries(3);
+    let head = AuditHead::of(&town.shelf).unwrap();
+    town.shelf.place(&AuditHead { hash: [7; 32], ..head });
+    assert_eq!(holds(&town), Err(Broken::End { found: 3, expected: 3 }), "another hash");
+    town.shelf.place(&AuditHead { seq: 4, ..head });
+    assert_eq!(holds(&town), Err(Broken::End { found: 3, expected: 4 }), "another number");
+    town.shelf.place(&head);
+    assert_eq!(holds(&town), Ok(3));
+    // Genuine entries in another order: each believed at its place, and none chained to the one before.
+    let entry = Entry::at(&town.shelf, &3u64.to_be_bytes()).unwrap().unwrap();
+    town.shelf.place(&Entry { hash: [7; 32], ..entry });
+    assert_eq!(holds(&town), Err(Broken::At(3)));
+}

@@ -176,3 +176,59 @@ fn a_text_that_is_not_the_tokens_own_revokes_nothing() {
         assert_eq!(revocation::find(&world.shelf, &presented).unwrap(), None);
     }
 }
+
+/// Every check of an explanation: its name, how it came out, what was seen.
+fn told(explanation: &Explanation) -> Vec<(&'static str, char, &str)> {
+    let sign = |outcome: &Outcome| match outcome {
+        Outcome::Passed => '+',
+        Outcome::Failed => '-',
+        Outcome::Skipped => ' ',
+    };
+    explanation.checks.iter().map(|check| (check.name, sign(&check.outcome), check.seen.as_str())).collect()
+}
+
+#[test]
+fn every_check_is_told_with_what_was_seen() {
+    let mut id = None;
+    let world = World::new(Kind::Pat, |token, _| {
+        token.revoked_at = Some(Time::from_unix(NOW));
+        id = Some(token.id.to_string());
+    });
+    let explanation = world.explain(world.text.expose(), None);
+    let checks = told(&explanation);
+    assert_eq!(checks[0], ("spelling", '+', "a token of kind pat; its checksum is right"));
+    assert!(checks.contains(&("kind", '+', "pat")));
+    assert!(checks.contains(&("not revoked", '-', "at 1800000000 s since the epoch")));
+    assert!(checks.contains(&("not consumed", '+', "never")));
+    assert!(checks.contains(&("not expired", '+', "at 1800000060 s since the epoch")));
+    assert!(checks.contains(&("owner", '+', "ada@example.com")));
+    assert!(checks.contains(&("address", ' ', "it may be used from everywhere")));
+    assert!(checks.contains(&("policy", ' ', "none was asked for")));
+    assert!(checks.contains(&("uses", ' ', "they are not counted")));
+}
+
+#[test]
+fn a_session_is_told_whether_it_was_ended_and_how_long_it_was_not_used() {
+    let of = |epoch: u64, used_before: u64| {
+        let world = World::new(Kind::Session, |token, user| {
+            token.detail = Detail::Session { epoch: 3, idle_seconds: 60 };
+            token.created_at = Time::from_unix(NOW - used_before);
+            user.session_epoch = epoch;
+        });
+        let explanation = world.explain(world.text.expose(), None);
+        let checks = told(&explanation).into_iter();
+        checks
+            .filter(|(name, ..)| ["session", "idle"].contains(name))
+            .map(|(_, sign, seen)| (sign, seen.to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let seen = |ended: (char, &str), idle: (char, &str)| {
+        vec![(ended.0, ended.1.to_owned()), (idle.0, idle.1.to_owned())]
+    };
+    assert_eq!(of(3, 59), seen(('+', "not ended"), ('+', "not used for 59 s of 60 s")));
+    assert_eq!(of(3, 60), seen(('+', "not ended"), ('-', "not used for 60 s of 60 s")));
+    assert_eq!(
+        of(4, 0),
+        seen(('-', "all sessions of its user were ended"), ('+', "not used for 0 s of 60 s"))
+    );
+}

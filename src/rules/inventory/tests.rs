@@ -144,3 +144,43 @@ fn more_than_one_operation_takes_are_found_in_portions() {
     let second = matching(&town.shelf, &condition, town.time(), first.next).unwrap();
     assert_eq!((second.items.len(), second.next), (3, None));
 }
+
+#[test]
+fn a_condition_that_names_nothing_is_empty_and_one_says_in_its_entry_what_it_took() {
+    assert!(Condition::default().is_empty());
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    town.pat(anna, Wish::default()).unwrap();
+    town.pass(10);
+    for (condition, resource, params) in [
+        (
+            Condition { kind: Some(Kind::Pat), created_before: Some(town.time()), owner: None },
+            "tokens".to_owned(),
+            format!(r#"{{"created_before_unix":{},"kind":"pat","revoked":1}}"#, town.now),
+        ),
+        (
+            Condition { owner: Some(Owner::User(anna)), ..Condition::default() },
+            anna.to_string(),
+            r#"{"revoked":1}"#.to_owned(),
+        ),
+    ] {
+        assert!(!condition.is_empty(), "{condition:?}");
+        assert_eq!(revoke_all(&mut town, condition), 1);
+        let entry = town.shelf.audit().pop().unwrap();
+        assert_eq!((entry.resource, entry.params), (resource, params));
+        town.pat(anna, Wish::default()).unwrap();
+    }
+}
+
+#[test]
+fn an_admin_ends_any_token_and_hears_of_one_that_is_not_there() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let token = town.pat(anna, Wish::default()).unwrap().token.id;
+    let root = Town::root(crate::rules::access::Right::Administrate);
+    town.change(|txn, _| revoke_any(txn, &root, token)).unwrap();
+    assert!(Token::by_id(&town.shelf, token).unwrap().unwrap().revoked_at.is_some());
+    assert_eq!(town.actions().pop().as_deref(), Some("token.admin_revoke"));
+    let gone = TokenId::from_parts(1, [9; 10]);
+    assert_eq!(town.change(|txn, _| revoke_any(txn, &root, gone)), Err(Refusal::NotFound));
+}
