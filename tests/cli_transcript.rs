@@ -124,7 +124,7 @@ fn tokens_from_the_command_line() {
         "",
     );
     let (id, token) = (text_of(&made, "id"), text_of(&made, "token"));
-    json_of(&daemon, "token", &["token", "show", &id], "");
+    json_of(&daemon, "token-shown", &["token", "show", &id], "");
     json_of(&daemon, "token-list", &["token", "list", "--kind", "pat"], "");
     same_shape("token", &daemon.cli(&["token", "update", &id, "--name", "desk", "--json"]).json());
     json_of(&daemon, "token-lookup", &["token", "lookup", "-"], &token);
@@ -170,7 +170,7 @@ fn tokens_from_the_command_line() {
     ends(&daemon, NOT_ACTIVE, &["verify"], &token);
     tells(&daemon, &["token", "enable", &id], "enabled");
     daemon.cli_with(&["verify"], &token).expect(DONE);
-    same_shape("token", &daemon.cli(&["token", "disable", &id, "--json"]).json());
+    json_of(&daemon, "token-used", &["token", "disable", &id], "");
     ends(&daemon, NOT_ACTIVE, &["verify"], &token);
     ends(&daemon, CONFLICT, &["token", "rotate", &id], "");
     daemon.cli(&["token", "enable", &id]).expect(DONE);
@@ -189,6 +189,9 @@ fn tokens_from_the_command_line() {
     ends(&daemon, FAILED, &["token", "rotate", &text_of(&rotated, "id"), "--overlap", "31d"], "");
     assert_eq!(daemon.cli_with(&["token", "revoke", "-"], &successor).expect(DONE), "");
     assert!(!daemon.is_active(&successor));
+    // Whoever gives a token where an id is wanted does not find it in a log of errors.
+    let pasted = ends(&daemon, NOT_FOUND, &["token", "revoke", &token], "");
+    assert!(pasted.contains("standard input") && !pasted.contains(&token), "{pasted}");
     let several = daemon.cli(&["token", "revoke", NO_TOKEN, &text_of(&rotated, "id")]);
     several.expect(NOT_FOUND);
     assert!(several.stderr.contains(NO_TOKEN), "{}", several.stderr);
@@ -254,7 +257,7 @@ fn hosts_from_the_command_line() {
     let agents = daemon.cli(&["token", "list", "--kind", "agent", "--json"]).json();
     assert_eq!(agents[0]["host_id"], json!(host.id));
     let agent = text_of(&agents[0], "id");
-    same_shape("token", &daemon.cli(&["token", "show", &agent, "--json"]).json());
+    json_of(&daemon, "token-shown-agent", &["token", "show", &agent], "");
     shows(&daemon, &["token", "list", "--kind", "agent"], &[&host.id]);
     let meant = daemon.cli(&["token", "revoke-all", "--host", "web-9", "--dry-run", "--json"]).json();
     assert!(meant["matches"].as_u64() > Some(0), "{meant}");

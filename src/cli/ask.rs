@@ -22,6 +22,8 @@ use crate::{
     settings::Bounds,
 };
 
+/// The longest id that is repeated in an error, in bytes.
+const ID_BYTES_MAX: usize = 40;
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
@@ -244,6 +246,10 @@ fn missing(target: &str) -> Option<String> {
     let id = form_urlencoded::parse(segments.next()?.as_bytes()).next()?.0.into_owned();
     match (noun, id.as_str()) {
         ("token", "lookup") => Some("that is no token of this daemon".to_owned()),
+        // So long is no id: it may be a token, which is not to be repeated.
+        (noun, id) if id.len() > ID_BYTES_MAX => Some(format!(
+            "there is no {noun} of that id; the text of a token is read from standard input alone"
+        )),
         _ => Some(format!("there is no {noun} {}", output::shown(&id))),
     }
 }
@@ -304,6 +310,12 @@ mod tests {
         assert_eq!(told("/v1/admin/tokens/a%20b"), "there is no token a b");
         assert_eq!(told("/v1/users/user_1/tokens?limit=1"), "there is no user user_1");
         assert_eq!(told("/v1/admin/tokens/lookup"), "that is no token of this daemon");
+        assert_eq!(
+            told(&format!("/v1/hosts/{}", "x".repeat(40))),
+            format!("there is no host {}", "x".repeat(40))
+        );
+        let long = told(&format!("/v1/admin/tokens/{}", "x".repeat(41)));
+        assert!(long.starts_with("there is no token of that id") && !long.contains("xx"), "{long}");
         assert_eq!(missing("/v1/users?limit=1"), None);
         assert_eq!(missing("/v1/admin/status"), None);
     }

@@ -230,10 +230,9 @@ fn revoke(common: &Common, ids: &[String]) -> Result<(), Stop> {
     let mut first = None;
     for id in ids {
         if let Err(stop) = end(id) {
-            let says = if ids.len() == 1 { stop.says } else { format!("{id}: {}", stop.says) };
             match &first {
-                None => first = Some(Stop { exit: stop.exit, says }),
-                Some(_) => output::tell(&format!("bearerd: {says}")),
+                None => first = Some(stop),
+                Some(_) => output::tell(&format!("bearerd: {}", stop.says)),
             }
         }
     }
