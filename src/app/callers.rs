@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::{App, Failure, Snapshot, remembered::Seen};
 use crate::{
     metrics::{Means, PresentedKind},
-    records::{Time, token::Token},
+    records::{
+        Time,
+        token::{Detail, Token},
+    },
     rules::{
         Denied, Forbidden, Reason, Refusal,
         access::{Caller, Who},
@@ -216,9 +219,17 @@ impl App {
     }
 
     /// Whoever was told that a token is expired must not find it alive again, whatever becomes of the clock.
-    fn keep_end_of(&self, token: Option<TokenId>) {
-        let row = token.and_then(|id| Token::by_id(&*self.view(), id).ok().flatten());
-        if let Some(end) = row.and_then(|row| row.expires_at) {
+    fn keep_end_of(&self, denied: Denied) {
+        let view = self.view();
+        let row = denied.token.and_then(|id| Token::by_id(&*view, id).ok().flatten());
+        let end = row.and_then(|row| match (denied.reason, &row.detail) {
+            (Reason::Idle, Detail::Session { idle_seconds, .. }) => {
+                let last = verify::last_use(&*view, &row, self.noted_use(row.id)).ok()?;
+                Some(last.plus(*idle_seconds))
+            }
+            _ => row.expires_at,
+        });
+        if let Some(end) = end {
             self.keep(end);
         }
     }
@@ -257,8 +268,8 @@ impl App {
             ip = from.map(tracing::field::display),
             "credential refused"
         );
-        if denied.reason == Reason::Expired {
-            self.keep_end_of(denied.token);
+        if matches!(denied.reason, Reason::Expired | Reason::Idle) {
+            self.keep_end_of(denied);
         }
         denied.into()
     }

@@ -55,3 +55,6 @@ impl App {
         Ok(Reset { from, to, counted })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ use crate::{
     app::callers::BEARER_KINDS,
     records::{Time, View},
     rules::{
-        Reason, Refusal, audit, check,
+        Reason, Refusal,
+        access::Identity,
+        audit, check,
         enrollment::{self, Proof},
         portal::{self, Followed},
         verify::{self, Asking, Presented},
@@ -52,14 +54,14 @@ impl World {
     }
 
     /// What a bearer is worth to a verification that leaves no trace.
-    fn bearer(&self, text: &str, inside: bool) -> Result<(), Reason> {
+    fn bearer(&self, text: &str, inside: bool) -> Result<Identity, Reason> {
         let app = self.house.app();
         let snapshot = app.snapshot();
         let presented = Presented::bearer(text, &snapshot.keyring, &snapshot.services.secrets);
         let presented = presented.map_err(|denied| denied.reason)?;
         let noted = presented.token().and_then(|id| app.noted(id)).map(|last| last.at);
         let asking = self.asking(BEARER_KINDS, noted, inside);
-        outcome(verify::verify(&*app.view(), &presented, &asking)).map(|_| ())
+        outcome(verify::verify(&*app.view(), &presented, &asking)).map(|good| good.identity)
     }
 
     fn cookie(&self, text: &str) -> Result<(), Reason> {
@@ -75,7 +77,12 @@ impl World {
             return;
         }
         for inside in [true, false] {
-            assert_eq!(self.bearer(&token.text, inside), self.model.verdict(token, inside), "{token:?}");
+            let found = self.bearer(&token.text, inside);
+            if let Ok(identity) = &found {
+                assert_eq!(identity.subject.id(), self.subject(token.owner), "{token:?}");
+                assert_eq!(identity.power() as u8, self.model.power(token) as u8, "{token:?}");
+            }
+            assert_eq!(found.map(drop), self.model.verdict(token, inside), "{token:?}");
         }
         let app = self.house.app();
         let (view, now) = (app.view(), Time::from_unix(self.model.now));
@@ -107,7 +114,7 @@ impl World {
         let service = &self.model.service;
         let good = service.configured && service.secrets.contains(&number);
         let expected = if good { Ok(()) } else { Err(Reason::Unknown) };
-        assert_eq!(self.bearer(&secret(number), false), expected, "secret {number}");
+        assert_eq!(self.bearer(&secret(number), false).map(drop), expected, "secret {number}");
     }
 
     /// Lists show every token that was not purged, newest first, with its state and its times.

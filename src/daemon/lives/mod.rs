@@ -266,12 +266,12 @@ fn of_people() -> impl Strategy<Value = Step> {
     use Step::*;
     let (user, token, session) = (|| 0..5usize, || 0..24usize, || 0..8usize);
     prop_oneof![
-        2 => prop::bool::weighted(0.3).prop_map(|force| InstallToken { force }),
-        2 => (0..3usize, 0..5usize, 0..2u8)
+        2 => prop::bool::weighted(0.7).prop_map(|force| InstallToken { force }),
+        4 => (0..2usize, 0..5usize, 0..2u8)
             .prop_map(|(token, email, password)| SetUp { token, email, password }),
         3 => (who(), 0..5usize, 0..GROUPS.len())
             .prop_map(|(who, email, groups)| AddUser { who, email, groups }),
-        3 => (who(), user(), 0..GROUPS.len()).prop_map(|(who, user, groups)| Regroup { who, user, groups }),
+        7 => (who(), user(), 0..GROUPS.len()).prop_map(|(who, user, groups)| Regroup { who, user, groups }),
         3 => (who(), user(), any::<bool>()).prop_map(|(who, user, active)| Activate { who, user, active }),
         1 => (user(), 0..2u8).prop_map(|(user, password)| Password { user, password }),
         1 => (user(), 0..2u8).prop_map(|(user, password)| LogIn { user, password }),
@@ -314,7 +314,7 @@ fn of_fleet() -> impl Strategy<Value = Step> {
         4 => (who(), few(), prop::option::of(Just(1u64)), any::<bool>())
             .prop_map(|(who, client, days, single)| MintLink { who, client, days, single }),
         6 => (token(), any::<bool>()).prop_map(|(link, press)| Enter { link, press }),
-        1 => (who(), token()).prop_map(|(who, link)| RevokeLink { who, link }),
+        2 => (who(), token()).prop_map(|(who, link)| RevokeLink { who, link }),
         3 => token().prop_map(|cookie| Visit { cookie }),
         1 => (who(), 0..2usize, few()).prop_map(|(who, project, client)| Assign { who, project, client }),
         3 => (who(), 0..2usize).prop_map(|(who, project)| Preview { who, project }),
@@ -356,11 +356,13 @@ fn childhood() -> Vec<Step> {
     use Step::*;
     let who = Who::Socket;
     let mut steps = Vec::new();
-    for (email, groups) in [(0, 2), (1, 1), (2, 0)] {
+    for (email, groups) in [(0, 2), (1, 1), (2, 0), (3, 2)] {
         steps.push(AddUser { who, email, groups });
         steps.push(OpenSession { who, user: email + 1, span: 2 });
     }
-    for (user, scope, jwt, uses) in [(1, 4, false, None), (2, 3, true, None), (3, 0, false, Some(2))] {
+    for (user, scope, jwt, uses) in
+        [(1, 4, false, None), (2, 3, true, None), (3, 0, false, Some(2)), (4, 4, true, None)]
+    {
         let wish = Wish { span: 2, scope, uses, jwt, inside: false };
         steps.push(Mint { who, user, wish });
     }
@@ -373,6 +375,7 @@ fn childhood() -> Vec<Step> {
     for client in 0..2 {
         steps.push(AddClient { who, slug: u8::try_from(client).unwrap() });
         steps.push(MintLink { who, client, days: Some(1), single: client == 1 });
+        steps.push(Enter { link: 0, press: true });
     }
     steps
 }
