@@ -279,7 +279,13 @@ fn another_users_daemon_lets_nobody_in() {
     says(&hidden, DENIED, &["run this as the daemon's user or as root"]);
     assert_eq!(daemon.stop().code(), Some(0));
     let before = files(&daemon.data());
+    // Where the socket would be can be seen, so that it is the files themselves that let nobody in.
+    let config = daemon.file("bearerd.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let places = ["--data", &data, "--config", config.to_str().unwrap()];
     for arguments in [&["install-token"][..], &["compact"], &["audit", "verify"]] {
+        let outcome = as_nobody(theirs.path(), &[arguments, &places[..]].concat());
+        says(&outcome, DENIED, &[&data, "run this as the daemon's user or as root"]);
         let outcome = as_nobody(theirs.path(), &[arguments, &["--data", &data][..]].concat());
         says(&outcome, DENIED, &[&data, "run this as the daemon's user or as root"]);
     }
