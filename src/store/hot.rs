@@ -25,7 +25,7 @@ use crate::records::{
     view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
 
-/// Rows of each kind that are held. With `HELD_BYTES_MAX` of heap for each, 40 MB where all are full.
+/// Rows of each kind that are held, each of at most `HELD_BYTES_MAX` stored bytes.
 const TOKENS_MAX: usize = 65_536;
 const USERS_MAX: usize = 16_384;
 const HOSTS_MAX: usize = 16_384;
