@@ -30,23 +30,18 @@ pub fn client_address<'a>(
     client
 }
 
-/// An entry: an address, IPv6 with or without brackets, and an optional port.
+/// An entry: an address, IPv6 with or without brackets, and an optional port. One with a zone, the zone 0 included,
+/// means nothing on another machine.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     text.parse::<IpAddr>()
         .ok()
         .or_else(bracketed)
-        .or_else(|| text.parse::<SocketAddr>().ok().filter(is_plain).map(|address| address.ip()))
+        .or_else(|| {
+            text.parse::<SocketAddr>().ok().filter(|_| !text.contains('%')).map(|address| address.ip())
+        })
         .map(|address| address.to_canonical())
-}
-
-/// Whether an address means the same on every machine: a zone does not.
-fn is_plain(address: &SocketAddr) -> bool {
-    match address {
-        SocketAddr::V4(_) => true,
-        SocketAddr::V6(address) => address.scope_id() == 0,
-    }
 }
 
 #[cfg(test)]
@@ -112,6 +107,7 @@ mod tests {
         for junk in [
             "fe80::1%eth0",
             "[fe80::1%2]:80",
+            "[fe80::1%0]:80",
             "[::2",
             "::2]",
             "[::2]:",

@@ -373,6 +373,22 @@ mod tests {
         assert_ne!(id(3, [1; 10]), id(3, [2; 10]));
     }
 
+    #[test]
+    fn what_a_scan_read_below_is_known_and_what_it_wrote_itself_is_not_among_it() {
+        let mut shelf = Shelf::new();
+        for key in [b"a", b"b"] {
+            shelf.tamper(TableId::Projects, key, Some(vec![1]));
+        }
+        let mut txn = Txn::new(&shelf, 7);
+        txn.hint(TableId::Projects, b"b".to_vec(), vec![2]);
+        txn.hint(TableId::Projects, b"c".to_vec(), vec![3]);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        txn.scan(TableId::Projects, all, Direction::Forwards, &mut |_, _| Ok(ControlFlow::Continue(())))
+            .unwrap();
+        let reads = txn.finish().unwrap().reads;
+        assert_eq!(reads.into_iter().collect::<Vec<_>>(), [(TableId::Projects, b"a".to_vec())]);
+    }
+
     /// Keys of so few letters that own rows, rows below and the ends of a range meet often.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(0..3u8, 0..3)
