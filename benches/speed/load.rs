@@ -236,16 +236,28 @@ pub fn bearer(token: &str) -> String {
 
 /// A POST of a form as bytes.
 pub fn form(path: &str, by: &str, body: &str) -> Vec<u8> {
-    post(path, by, "application/x-www-form-urlencoded", body)
+    form_by(path, &as_bearer(by), body)
+}
+
+/// The same, with that value of the head's `Authorization`.
+pub fn form_by(path: &str, authorization: &str, body: &str) -> Vec<u8> {
+    post(path, authorization, "application/x-www-form-urlencoded", body)
 }
 
 /// A POST of JSON as bytes.
 pub fn json(path: &str, by: &str, body: &str) -> Vec<u8> {
-    post(path, by, "application/json", body)
+    post(path, &as_bearer(by), "application/json", body)
 }
 
-fn post(path: &str, by: &str, media_type: &str, body: &str) -> Vec<u8> {
-    let by = if by.is_empty() { String::new() } else { format!("{}\r\n", bearer(by)) };
+fn as_bearer(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Bearer {token}") }
+}
+
+fn post(path: &str, authorization: &str, media_type: &str, body: &str) -> Vec<u8> {
+    let by = match authorization {
+        "" => String::new(),
+        value => format!("Authorization: {value}\r\n"),
+    };
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\n{by}Content-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}"

@@ -29,6 +29,7 @@
 )]
 
 mod changes;
+mod compare;
 mod known;
 mod limit;
 mod load;
@@ -53,6 +54,7 @@ struct Options {
     rounds: usize,
     span: Duration,
     figures: Option<PathBuf>,
+    oidc: Option<PathBuf>,
     only_make: bool,
 }
 
@@ -69,6 +71,7 @@ impl Options {
             rounds: number("--rounds", 3) as usize,
             span: Duration::from_millis(number("--millis", 1_000)),
             figures: value("--figures").map(PathBuf::from),
+            oidc: value("--oidc").map(PathBuf::from),
             only_make: env::args().any(|argument| argument == "--only-make"),
         }
     }
@@ -81,6 +84,7 @@ cargo bench --bench speed -- [OPTIONS]
     --rounds N       rounds of each question; 3
     --millis N       length of a round; 1000
     --figures FILE   write all figures as JSON
+    --oidc SCRIPT    compare with oidc-provider, SQLite and PostgreSQL, at the largest size
     --only-make      make the stores, and measure nothing";
 
 fn main() {
@@ -93,7 +97,7 @@ fn main() {
         return;
     }
     let options = Options::of_arguments();
-    let mut report = Report { machine: Machine::look(), sizes: Vec::new() };
+    let mut report = Report { machine: Machine::look(), sizes: Vec::new(), compared: None };
     for size in &options.sizes {
         if *size < SMALL {
             let _ = fs::remove_dir_all(options.stores.join(size.to_string()));
@@ -102,11 +106,14 @@ fn main() {
         println!(
             "\n{size} tokens{}; file {:.0} MB, {:.0} bytes a token",
             stock.took.map(|took| format!(", made in {:.1} s", took.as_secs_f64())).unwrap_or_default(),
-            stock.bytes() as f64 / 1e6,
-            stock.bytes() as f64 / stock.known.tokens as f64
+            stock.bytes().1 as f64 / 1e6,
+            stock.bytes().1 as f64 / stock.known.tokens as f64
         );
         if !options.only_make {
             report.sizes.push(measured(&options, &stock));
+            if options.sizes.last() == Some(size) {
+                report.compared = compared(&options, &stock);
+            }
         }
     }
     if let Some(file) = options.figures {
@@ -117,7 +124,7 @@ fn main() {
 /// All that is measured over one store.
 fn measured(options: &Options, stock: &Stock) -> Size {
     let (rounds, span) = (options.rounds, options.span);
-    let bytes = stock.bytes();
+    let (bytes, disk_bytes) = stock.bytes();
     let session = stock.session();
     let (daemon, _) = Server::daemon(stock);
     let verification = verification::all(&daemon, &stock.known, rounds, span);
@@ -132,15 +139,18 @@ fn measured(options: &Options, stock: &Stock) -> Size {
     let backup = scale::backup(stock);
     say(&backup);
     let memory = daemon.memory();
-    println!("memory {memory_after_reading:?} {memory:?}");
+    println!("memory in bytes after reading and at the most: {} {}", memory_after_reading.0, memory.1);
     let stop = daemon.stop().as_secs_f64() * 1e3;
     let starts = scale::starts(stock, &session);
     say(&starts);
     let upkeep = scale::upkeep(stock);
     say(&upkeep);
+    let caches = scale::caches(stock);
+    caches.iter().for_each(say);
     Size {
         tokens: stock.known.tokens,
         bytes,
+        disk_bytes,
         made_seconds: stock.took.map(|took| took.as_secs_f64()),
         verification,
         batches,
@@ -153,7 +163,18 @@ fn measured(options: &Options, stock: &Stock) -> Size {
         stop,
         starts,
         upkeep,
+        caches,
     }
+}
+
+/// What others come to beside the daemon, where that is asked for.
+fn compared(options: &Options, stock: &Stock) -> Option<compare::Compared> {
+    let oidc = options.oidc.as_deref()?;
+    let session = stock.session();
+    let (daemon, _) = Server::daemon(stock);
+    let compared = compare::all(&daemon, &stock.known, &session, oidc, options.rounds, options.span);
+    say(&compared);
+    Some(compared)
 }
 
 /// Says on one line what was measured, while the run goes on.

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{
     changes::{Changed, Flood},
-    scale::{Backup, LastUse, Starts, Upkeep},
+    compare::Compared,
+    scale::{Backup, Cache, LastUse, Starts, Upkeep},
     verification::{Answered, Batches},
 };
 
@@ -15,6 +16,7 @@ use super::{
 pub struct Report {
     pub machine: Machine,
     pub sizes: Vec<Size>,
+    pub compared: Option<Compared>,
 }
 
 /// Where and when it ran.
@@ -33,6 +35,7 @@ pub struct Machine {
 pub struct Size {
     pub tokens: u64,
     pub bytes: u64,
+    pub disk_bytes: u64,
     pub made_seconds: Option<f64>,
     pub verification: Vec<Answered>,
     pub batches: Batches,
@@ -45,6 +48,7 @@ pub struct Size {
     pub stop: f64,
     pub starts: Starts,
     pub upkeep: Upkeep,
+    pub caches: Vec<Cache>,
 }
 
 impl Machine {

@@ -11,7 +11,7 @@ use bearerd::{
     app::fresh,
     records::{
         Action, By, Page, Params, Time,
-        token::{LastUsed, Owner, State},
+        token::{LastUsed, Owner, State, Token},
     },
     rules::{
         Terms,
@@ -81,6 +81,50 @@ fn forget(stock: &Stock) {
     let file = File::open(stock.file()).unwrap();
     file.sync_all().unwrap();
     fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+}
+
+/// What looking up a token's row costs with so much memory for pages, in microseconds of processor time.
+#[derive(Serialize)]
+pub struct Cache {
+    pub mebibytes: usize,
+    pub uniform: f64,
+    pub skewed: f64,
+}
+
+/// Looks rows up with caches of several sizes, in this process.
+pub fn caches(stock: &Stock) -> Vec<Cache> {
+    const LOOK_UPS: u64 = 100_000;
+    let known = &stock.known;
+    let ids = |access: Access| access.tokens(known, Sort::Opaque, LOOK_UPS).map(|n| known.id(n)).collect();
+    let (uniform, skewed): (Vec<TokenId>, Vec<TokenId>) = (ids(Access::Uniform), ids(Access::Skewed));
+    let with = |mebibytes: usize| {
+        let store = stock.open(&Options { cache_bytes: mebibytes << 20, ..Options::default() });
+        let view = store.view();
+        let micros = |ids: &[TokenId]| {
+            let mut began = 0.0;
+            for round in 0..2 {
+                // The first round fills the cache.
+                if round == 1 {
+                    began = cpu_micros();
+                }
+                for id in ids {
+                    assert!(Token::by_id(&*view, *id).unwrap().is_some(), "a token that is not there");
+                }
+            }
+            (cpu_micros() - began) / ids.len() as f64
+        };
+        let cache = Cache { mebibytes, uniform: micros(&uniform), skewed: micros(&skewed) };
+        drop(view);
+        store.close().unwrap();
+        cache
+    };
+    [8, 16, 32, 64, 128, 256, 1024].into_iter().map(with).collect()
+}
+
+/// Processor time of this thread in microseconds.
+fn cpu_micros() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e3
 }
 
 /// What the daemon's own upkeep costs. Times in milliseconds.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{load, stock::Stock};
 
 /// The processor that servers run on; the load runs on another.
-const PROCESSOR: &str = "0";
+pub const PROCESSOR: &str = "0";
 
 pub struct Server {
     child: Child,
@@ -63,6 +63,11 @@ impl Server {
         self.ask(&load::get(path, "Connection: close"))
     }
 
+    /// The body of the answer to a GET.
+    pub fn get_body(&self, path: &str) -> String {
+        self.get(path).split_once("\r\n\r\n").expect("a head").1.to_owned()
+    }
+
     /// The answer to a request, head and all. The request must ask for the connection to be closed.
     fn ask(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
@@ -95,13 +100,15 @@ impl Server {
         (of("sum"), of("count"))
     }
 
-    /// Processor time that it has used, in seconds.
+    /// Processor time that its threads have used, in seconds: what the scheduler accounts to each, in nanoseconds.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanos = threads.filter_map(|thread| {
+            // One that ends at this moment has no file any more.
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        nanos.sum::<u64>() as f64 / 1e9
     }
 
     /// Memory that it holds, and the most that it has held, in bytes.

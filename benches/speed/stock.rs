@@ -6,7 +6,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -181,9 +181,11 @@ impl Stock {
         self.data().join("bearerd.redb")
     }
 
-    /// The size of the file in bytes.
-    pub fn bytes(&self) -> u64 {
-        fs::metadata(self.file()).unwrap().len()
+    /// How long the file is, and how much of the disk it takes, in bytes: the engine makes files longer than it
+    /// needs, ahead of time, and what it has not written takes no space.
+    pub fn bytes(&self) -> (u64, u64) {
+        let file = fs::metadata(self.file()).unwrap();
+        (file.len(), file.blocks() * 512)
     }
 }
 

@@ -11,7 +11,6 @@ mod copy;
 mod error;
 mod guard;
 mod medium;
-mod pack;
 mod read_only;
 
 use std::{
@@ -29,11 +28,8 @@ use ::redb::{
     WriteTransaction,
 };
 
+use self::guard::{Guard, Guarded};
 pub(crate) use self::{batch::Batch, error::EngineError, guard::WriteFailure, medium::Medium};
-use self::{
-    guard::{Guard, Guarded},
-    pack::Loose,
-};
 use crate::records::{
     StoreKeys,
     view::{Direction, Fault, KeyRange, TableId, Visit},
@@ -63,7 +59,6 @@ pub(crate) struct Engine {
     database: Database,
     guard: Arc<Guard>,
     medium: Medium,
-    loose: Loose,
 }
 
 impl Engine {
@@ -109,7 +104,7 @@ impl Engine {
                 .set_check_integrity_on_open(opening.verify)
                 .create_with_backend(end)?)
         })?;
-        Ok(Self { database, guard, medium: medium.clone(), loose: Loose::default() })
+        Ok(Self { database, guard, medium: medium.clone() })
     }
 
     /// The state after the last commit, for reading.
@@ -153,7 +148,7 @@ impl Engine {
             let mut batch = Batch::over(&transaction, keys, &self.guard);
             let commit = work(&mut batch);
             if commit {
-                batch.settle(&self.loose);
+                batch.settle();
             }
             match batch.into_fault() {
                 Some(fault) => transaction.abort().map_err(EngineError::from).and(Err(fault)),

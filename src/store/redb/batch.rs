@@ -8,19 +8,14 @@ use std::cell::{OnceCell, RefCell};
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
-use super::{
-    EngineError, definition,
-    guard::Guard,
-    pack::{self, Loose},
-    scan, unharmed,
-};
+use super::{EngineError, definition, guard::Guard, scan, unharmed};
 use crate::records::{
     StoreKeys,
     txn::{Rows, scan_over},
     view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
 
-pub(super) type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
+type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
 /// The write transaction that is open, as the operations of a batch see it: with the writes of those that
 /// came before.
@@ -52,19 +47,27 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Brings what was written to the tables. If that fails, the batch is spent.
-    pub(super) fn settle(&mut self, loose: &Loose) {
+    /// Brings what was written to the tables, smallest keys first: the engine fills pages that grow at the end of
+    /// a table in that order, and would leave them half empty in another. If it fails, the batch is spent.
+    pub(super) fn settle(&mut self) {
         let written = core::mem::take(&mut self.written);
-        if let Err(error) = unharmed(|| self.put(&written, loose)) {
+        if let Err(error) = unharmed(|| self.put(&written)) {
             self.fault.borrow_mut().get_or_insert(error);
         }
     }
 
-    fn put(&mut self, written: &Rows, loose: &Loose) -> Result<(), EngineError> {
+    fn put(&mut self, written: &Rows) -> Result<(), EngineError> {
         for (id, rows) in written {
             self.table(*id)?;
-            if let Some(table) = self.tables.get_mut(usize::from(id.number())).and_then(OnceCell::get_mut) {
-                pack::put(table, rows, loose.of(*id))?;
+            let Some(table) = self.tables.get_mut(usize::from(id.number())).and_then(OnceCell::get_mut)
+            else {
+                continue;
+            };
+            for (key, value) in rows {
+                match value {
+                    Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+                    None => table.remove(key.as_slice())?,
+                };
             }
         }
         Ok(())
@@ -130,5 +133,143 @@ impl View for Batch<'_> {
             self.note(walked)?
         };
         scan_over(self.written.get(&table), range, direction, below, &mut |_, key, value| visit(key, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::ops::Bound;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+
+    use super::{
+        super::{Engine, Medium, definition},
+        *,
+    };
+    use crate::{records::txn::TableRows, token::Key};
+
+    const TABLE: TableId = TableId::Audit;
+
+    fn engine() -> (Engine, StoreKeys) {
+        let engine = Engine::create(&Medium::memory(), 1 << 20).unwrap();
+        let keys = StoreKeys::derive(&Key::new([5; 32]));
+        engine
+            .transact(&keys, |batch| {
+                batch.make_tables();
+                true
+            })
+            .unwrap();
+        (engine, keys)
+    }
+
+    fn of_one_table(rows: TableRows) -> Rows {
+        Rows::from([(TABLE, rows)])
+    }
+
+    /// How full the pages of a table are that grew at its end, `at_once` rows a commit.
+    #[track_caller]
+    fn fills(at_once: u64, least_percent: u64) {
+        let (engine, keys) = engine();
+        let rows = |from: u64| (from..from + at_once).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; 280])));
+        for from in (0..3_000 / at_once).map(|n| n * at_once) {
+            let rows = of_one_table(rows(from).collect());
+            engine
+                .transact(&keys, |batch| {
+                    batch.apply(&rows);
+                    true
+                })
+                .unwrap();
+        }
+        let table = engine.database.begin_read().unwrap().open_table(definition(TABLE)).unwrap();
+        assert_eq!(table.len().unwrap(), 3_000 / at_once * at_once);
+        let stats = table.stats().unwrap();
+        let percent = stats.stored_bytes() * 100 / (stats.leaf_pages() * 4096);
+        assert!(percent >= least_percent, "{at_once} rows a commit fill {percent} % of the pages");
+    }
+
+    #[test]
+    fn rows_that_come_at_the_end_fill_their_pages_however_few_come_at_once() {
+        for at_once in [1, 2, 5, 16, 64, 500] {
+            fills(at_once, 85);
+        }
+    }
+
+    /// A commit: whether it comes about, and what its operations put and remove.
+    type Deed = (bool, Vec<Vec<(u8, Option<u8>)>>);
+
+    fn commits() -> impl Strategy<Value = Vec<Deed>> {
+        let row = (any::<u8>(), prop::option::weighted(0.7, any::<u8>()));
+        let operations = prop::collection::vec(prop::collection::vec(row, 0..6), 0..5);
+        prop::collection::vec((prop::bool::weighted(0.9), operations), 1..12)
+    }
+
+    /// Values long enough that few rows fill a page, and pages split and merge.
+    fn stored(value: u8) -> Vec<u8> {
+        vec![value; 900 + usize::from(value)]
+    }
+
+    fn walked(view: &dyn View, range: KeyRange<'_>, direction: Direction) -> Vec<(u8, Vec<u8>)> {
+        let mut rows = Vec::new();
+        view.scan(TABLE, range, direction, &mut |key, value| {
+            rows.push((key[0], value.to_vec()));
+            Ok(core::ops::ControlFlow::Continue(()))
+        })
+        .unwrap();
+        rows
+    }
+
+    #[track_caller]
+    fn agree(view: &dyn View, model: &BTreeMap<u8, Vec<u8>>, low: u8, high: u8) {
+        let (from, to) = ([low], [high]);
+        let range: KeyRange<'_> = (Bound::Included(&from), Bound::Excluded(&to));
+        let mut expected: Vec<_> = model
+            .iter()
+            .filter(|(key, _)| (low..high).contains(*key))
+            .map(|(k, v)| (*k, v.clone()))
+            .collect();
+        assert_eq!(walked(view, range, Direction::Forwards), expected);
+        expected.reverse();
+        assert_eq!(walked(view, range, Direction::Backwards), expected);
+        for key in 0..=u8::MAX {
+            assert_eq!(view.bytes(TABLE, &[key]).unwrap().as_ref(), model.get(&key));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_batch_reads_what_was_written_before_and_the_tables_hold_it_afterwards(
+            commits in commits(), low: u8, high: u8,
+        ) {
+            let (engine, keys) = engine();
+            let mut model: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+            for (comes_about, operations) in commits {
+                let mut next = model.clone();
+                engine.transact(&keys, |batch| {
+                    for operation in operations {
+                        let rows: TableRows = operation
+                            .into_iter()
+                            .map(|(key, value)| (vec![key], value.map(stored)))
+                            .collect();
+                        for (key, value) in &rows {
+                            match value {
+                                Some(value) => drop(next.insert(key[0], value.clone())),
+                                None => drop(next.remove(&key[0])),
+                            }
+                        }
+                        batch.apply(&of_one_table(rows));
+                        agree(batch, &next, low, high);
+                    }
+                    comes_about
+                }).unwrap();
+                if comes_about {
+                    model = next;
+                }
+                // What is in the tables, with nothing laid over them.
+                engine.transact(&keys, |batch| { agree(batch, &model, low, high); false }).unwrap();
+            }
+        }
     }
 }
