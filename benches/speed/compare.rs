@@ -1,5 +1,5 @@
-//! Beside others, in the same run: oidc-provider's introspection, and what SQLite and PostgreSQL commit. Their
-//! scripts are in `benches/compare`; `benches/run` installs what they need.
+//! Beside others, in the same run: the introspection of oidc-provider, and what two databases commit. Their scripts
+//! are in `benches/compare`; `benches/run` installs what they need.
 
 use std::{env, path::Path, process::Command, time::Duration};
 

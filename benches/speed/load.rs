@@ -207,6 +207,7 @@ impl Caller {
 
 /// From where to where the body of an answer lies, once its head is there.
 fn body(answer: &[u8]) -> Option<(usize, usize)> {
+    const NAME: &[u8] = b"content-length:";
     let mut at = 0;
     let mut length = 0;
     loop {
@@ -217,7 +218,6 @@ fn body(answer: &[u8]) -> Option<(usize, usize)> {
         if line == b"\r" {
             return Some((at, at + length));
         }
-        const NAME: &[u8] = b"content-length:";
         if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
             length = std::str::from_utf8(&line[NAME.len()..]).unwrap().trim().parse().unwrap();
         }

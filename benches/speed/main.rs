@@ -126,6 +126,7 @@ fn measured(options: &Options, stock: &Stock) -> Size {
     let (rounds, span) = (options.rounds, options.span);
     let (bytes, disk_bytes) = stock.bytes();
     let session = stock.session();
+    stock.warm();
     let (daemon, _) = Server::daemon(stock);
     let verification = verification::all(&daemon, &stock.known, rounds, span);
     let batches = verification::batches(&daemon, &stock.known, rounds, span);
@@ -145,6 +146,7 @@ fn measured(options: &Options, stock: &Stock) -> Size {
     say(&starts);
     let upkeep = scale::upkeep(stock);
     say(&upkeep);
+    stock.warm();
     let caches = scale::caches(stock);
     caches.iter().for_each(say);
     Size {

@@ -146,6 +146,12 @@ impl Stock {
         }
     }
 
+    /// Has the system take the whole file into its memory.
+    pub fn warm(&self) {
+        let mut file = fs::File::open(self.file()).unwrap();
+        std::io::copy(&mut file, &mut std::io::sink()).unwrap();
+    }
+
     /// Opens the store in this process.
     pub fn open(&self, options: &Options) -> Store {
         Store::open(&self.folder.join("data"), &self.known.keyring, options).unwrap()
@@ -292,7 +298,7 @@ fn private(file: &Path, text: &str) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn unhex<const N: usize>(text: &str) -> [u8; N] {
