@@ -125,6 +125,9 @@ const BAD_HEADERS: &[(&str, u16)] = &[
     ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", 400),
     ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", 400),
     ("Transfer-Encoding: \x0bchunked", 400),
+    ("Transfer-Encoding:\tchunked", 400),
+    ("Transfer-Encoding: chunked\t", 400),
+    ("Transfer-Encoding: \t chunked \t ", 400),
     ("Transfer-Encoding : chunked", 400),
     ("Transfer-Encoding\t: chunked", 400),
     // Twins of headers that decide.

@@ -340,6 +340,10 @@ impl<'a> Deciding<'a> {
         if name.is_empty() || !name.iter().copied().all(is_token_byte) {
             return Err(Refusal::HeaderLine);
         }
+        // Some readers leave a tab where it is, and then know no such coding.
+        if value.contains(&b'\t') && name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Err(Refusal::TransferCoding);
+        }
         // Spaces and tabs: there is no other white space in a head.
         match str::from_utf8(value.trim_ascii()) {
             Ok(value) => self.judge(name, value),
@@ -685,6 +689,10 @@ mod tests {
         {
             check(with(&format!("Transfer-Encoding: {coding}\r\n")), Err(Refusal::TransferCoding));
         }
+        for tabbed in ["\tchunked", "chunked\t", " \t chunked", "chunked \t "] {
+            check(with(&format!("Transfer-Encoding:{tabbed}\r\n")), Err(Refusal::TransferCoding));
+        }
+        check(with("Transfer-Encoding:  chunked  \r\n"), Ok(Framing::Chunked));
         let twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n";
         check(with(twice), Err(Refusal::TransferCoding));
         let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
