@@ -686,3 +686,35 @@ async fn a_stop_ends_silent_connections_too() {
     assert_eq!(silent.rest().await, "");
     assert_eq!(begun.rest().await, "");
 }
+
+/// What a panic says, with its whole backtrace, holds nothing of the request that led to it.
+#[test]
+fn a_panic_tells_nothing_of_the_request() {
+    const NAME: &str = "a_panic_tells_nothing_of_the_request";
+    const CHILD: &str = "BEARERD_TEST_CHILD_PANICS";
+    let canaries =
+        ["canary-in-query", "canary-in-header", "canary-in-bearer", "canary-in-cookie", "canary-in-body"];
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        return runtime.block_on(async {
+            let server = start(LIMITS).await;
+            let [query, header, bearer, cookie, body] = canaries;
+            let request = format!(
+                "POST /panic?{query} HTTP/1.1\r\nHost: a\r\nX: {header}\r\nAuthorization: Bearer {bearer}\r\n\
+                 Cookie: a={cookie}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            assert_eq!(server.exchange(request).await, "");
+            server.end().await;
+        });
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let child = child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").env("RUST_BACKTRACE", "full");
+    let outcome = child.output().unwrap();
+    let said = String::from_utf8(outcome.stdout).unwrap() + &String::from_utf8(outcome.stderr).unwrap();
+    assert!(outcome.status.success(), "{said}");
+    assert!(said.contains("a handler that panics") && said.contains("stack backtrace"), "{said}");
+    for canary in canaries {
+        assert!(!said.contains(canary), "{canary}: {said}");
+    }
+}

@@ -232,3 +232,220 @@ fn errors_show_nothing_of_what_was_sent() {
         assert!(!answer.text().contains(canary), "{path}: {}", answer.text());
     }
 }
+
+/// Where a secret can end up that was typed, pasted or sent into the wrong place: each with `{c}` where it stands.
+/// `{b}` is a good bearer; what stands before the first space of a row's second word says how it is sent.
+const WRONG_PLACES: &[(&str, &str)] = &[
+    ("a bearer", "GET /v1/me\nauthorization: Bearer {c}"),
+    ("a bearer of our shape", "GET /v1/me\nauthorization: Bearer bdr_pat_{c}"),
+    ("a bearer like a JWT", "GET /v1/me\nauthorization: Bearer eyJhbGciOiJIUzI1NiJ9.{c}.{c}"),
+    ("another scheme", "GET /v1/me\nauthorization: Digest {c}"),
+    ("no scheme", "GET /v1/me\nauthorization: {c}"),
+    ("a second bearer", "GET /v1/me\nauthorization: Bearer {b}\nauthorization: Bearer {c}"),
+    ("behind a bearer", "GET /v1/me\nauthorization: Bearer {b} {c}"),
+    ("a key's header", "GET /v1/me\nx-api-key: {c}"),
+    ("another cookie", "GET /portal/session\ncookie: session={c}"),
+    ("the portal's cookie", "GET /portal/session\ncookie: portal_session={c}"),
+    ("a cookie of our shape", "GET /portal/session\ncookie: portal_session=v1.k.{c}.{c}"),
+    ("two cookies", "GET /portal/session\ncookie: portal_session={c}; portal_session=x"),
+    ("a forwarded address", "GET /v1/me\nx-forwarded-for: {c}"),
+    ("a forwarding header", "GET /v1/me\nforwarded: for={c}"),
+    ("a twin of a header", "GET /v1/me\nx_forwarded_for: {c}"),
+    ("the user agent", "GET /v1/me\nuser-agent: {c}"),
+    ("the referer", "GET /v1/me\nreferer: https://x/{c}"),
+    ("the origin", "POST /portal/logout\norigin: https://{c}"),
+    ("the accepted types", "GET /v1/me\naccept: {c}"),
+    ("the body's type", "POST /v1/tokens\nauthorization: Bearer {b}\ncontent-type: {c}\n\nx"),
+    ("the body's coding", "POST /v1/tokens\nauthorization: Bearer {b}\ncontent-encoding: {c}\n\nx"),
+    ("an expectation", "GET /v1/me\nexpect: {c}"),
+    ("the transfer's coding", "POST /v1/tokens\ntransfer-encoding: {c}"),
+    ("the connection's options", "GET /v1/me\nconnection: {c}"),
+    ("an upgrade", "GET /v1/me\nupgrade: {c}"),
+    ("the host", "GET /v1/me\nhost: {c}@x"),
+    ("a header's name", "GET /v1/me\nx{c}: y"),
+    ("a broken header", "GET /v1/me\n{c}"),
+    ("a folded header", "GET /v1/me\nx: y\n {c}"),
+    ("a method", "{c} /v1/me"),
+    ("a version", "GET /v1/me HTTP/{c}"),
+    ("a path", "GET /{c}"),
+    ("an id of a token", "GET /v1/tokens/{c}\nauthorization: Bearer {b}"),
+    ("an id of a user", "GET /v1/users/{c}\nauthorization: Bearer {b}"),
+    ("an id of a host", "DELETE /v1/hosts/{c}\nauthorization: Bearer {b}"),
+    ("a policy", "GET /v1/authorize/@{c}"),
+    ("behind a policy", "GET /v1/authorize/@default/{c}?{c}"),
+    ("a query", "GET /v1/me?access_token={c}"),
+    ("a query's name", "GET /v1/tokens?{c}=1\nauthorization: Bearer {b}"),
+    ("a cursor", "GET /v1/tokens?cursor={c}\nauthorization: Bearer {b}"),
+    ("a limit", "GET /v1/tokens?limit={c}\nauthorization: Bearer {b}"),
+    ("a filter", "GET /v1/admin/tokens?user={c}\nauthorization: Bearer {b}"),
+    ("a moment", "GET /v1/audit?since={c}\nauthorization: Bearer {b}"),
+    ("an absolute target", "GET http://{c}/v1/me"),
+    ("a link", "GET /portal/enter?token={c}\naccept: text/html"),
+    ("a pressed link", "FORM /portal/enter\n\ntoken={c}"),
+    ("half a link", "GET /portal/enter?token=bdr_lnk_{c}"),
+    ("JSON that does not end", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": \"{c}"),
+    ("no JSON", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{c}"),
+    ("a bare word", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": {c}}"),
+    ("a list", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n[\"{c}\"]"),
+    ("an unknown member", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"{c}\": 1, \"name\": \"n\"}"),
+    (
+        "a wrong format",
+        "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": \"n\", \"format\": \"{c}\"}",
+    ),
+    (
+        "a wrong type",
+        "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": \"n\", \"ttl_seconds\": \"{c}\"}",
+    ),
+    (
+        "a wrong address",
+        "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": \"n\", \"allowed_ips\": [\"{c}\"]}",
+    ),
+    ("members twice", "JSON /v1/tokens\nauthorization: Bearer {b}\n\n{\"name\": \"{c}\", \"name\": \"{c}\"}"),
+    (
+        "an install token",
+        "JSON /v1/setup\n\n{\"install_token\": \"{c}\", \"email\": \"a@example.org\", \"password\": \"{c}\"}",
+    ),
+    ("a password", "JSON /v1/sessions\n\n{\"email\": \"a@example.org\", \"password\": \"{c}\"}"),
+    ("a password as an e-mail", "JSON /v1/sessions\n\n{\"email\": \"{c}\", \"password\": \"{c}\"}"),
+    (
+        "a current password",
+        "PATCH /v1/me\nauthorization: Bearer {b}\n\n{\"password\": \"{c}\", \"current_password\": \"{c}\"}",
+    ),
+    (
+        "a user's password",
+        "JSON /v1/users\nauthorization: Bearer {b}\n\n{\"email\": \"{n}@example.org\", \"password\": \"{c}\"}",
+    ),
+    (
+        "an enrolment token",
+        "JSON /v1/enroll\n\n{\"token\": \"{c}\", \"hostname\": \"h\", \"os\": \"o\", \"arch\": \"a\", \"attempt\": \"{c}\"}",
+    ),
+    (
+        "sealed credentials",
+        "JSON /v1/enrollments\nauthorization: Bearer {b}\n\n{\"credentials\": {\"{c}\": \"{c}\"}}",
+    ),
+    (
+        "credentials of no kind",
+        "JSON /v1/enrollments\nauthorization: Bearer {b}\n\n{\"credentials\": \"{c}\"}",
+    ),
+    (
+        "a token that was found",
+        "JSON /v1/admin/tokens/lookup\nauthorization: Bearer {b}\n\n{\"token\": \"{c}\"}",
+    ),
+    ("an introspected token", "FORM /v1/introspect\nauthorization: Bearer {b}\n\ntoken={c}"),
+    ("a client's secret", "FORM /v1/introspect\n\ntoken=x&client_id=gateway&client_secret={c}"),
+    ("a client's name", "FORM /v1/introspect\n\ntoken=x&client_id={c}&client_secret=x"),
+    ("an address that is a token", "FORM /v1/introspect\nauthorization: Bearer {b}\n\ntoken=x&client_ip={c}"),
+    ("a revoked token", "FORM /v1/revoke\n\ntoken={c}"),
+    ("two tokens", "FORM /v1/revoke\n\ntoken={c}&token={c}"),
+    ("a broken form", "FORM /v1/revoke\n\ntoken={c}%z"),
+    ("a batch", "JSON /v1/introspect/batch\nauthorization: Bearer {b}\n\n{\"tokens\": [\"{c}\", 1]}"),
+    ("an imported line", "JSON /v1/admin/import\nauthorization: Bearer {b}\n\n{\"lines\": [\"{c}\"]}"),
+    ("a body that is too long", "LONG /v1/setup\n\n{c}"),
+    ("a broken chunk", "CHUNK /v1/setup\n\n{c}"),
+    ("noise", "RAW {c}"),
+];
+
+/// One row as the bytes of a request.
+fn sent(row: &str, canary: &str, number: usize, bearer: &str) -> Vec<u8> {
+    let row = row.replace("{c}", canary).replace("{b}", bearer).replace("{n}", &number.to_string());
+    let (head, body) = row.split_once("\n\n").unwrap_or((&row, ""));
+    let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let (word, target) = line.split_once(' ').unwrap();
+    let mut lines: Vec<String> = headers.lines().map(str::to_owned).collect();
+    let mut body = body.to_owned();
+    let method = match word {
+        "RAW" => return format!("{target}\r\n\r\n").into_bytes(),
+        "JSON" | "LONG" | "CHUNK" | "FORM" => "POST",
+        other => other,
+    };
+    match word {
+        "FORM" => lines.push("content-type: application/x-www-form-urlencoded".to_owned()),
+        "JSON" | "LONG" | "CHUNK" | "PATCH" => lines.push("content-type: application/json".to_owned()),
+        _ => {}
+    }
+    if word == "LONG" {
+        body = body.repeat(70_000 / body.len());
+    }
+    if word == "CHUNK" {
+        lines.push("transfer-encoding: chunked".to_owned());
+    } else if !body.is_empty() {
+        lines.push(format!("content-length: {}", body.len()));
+    }
+    if !lines.iter().any(|line| line.starts_with("host:")) {
+        lines.push("host: x".to_owned());
+    }
+    let target = if target.contains(" HTTP/") { target.to_owned() } else { format!("{target} HTTP/1.1") };
+    format!("{method} {target}\r\n{}\r\n\r\n{body}", lines.join("\r\n")).into_bytes()
+}
+
+/// Each with a canary of its own; whatever came of it, the canary is in no answer, log line, entry, metric or file, nor
+/// is its hash in any that people read.
+#[test]
+fn sixty_ways_to_misplace_a_secret_and_it_shows_nowhere() {
+    let mut daemon = Setup::new().service("gateway", &["admin"]).variable("BEARERD_LOG", "trace").start();
+    let admin = daemon.user("admin@example.org", &["admin"]);
+    assert!(WRONG_PLACES.len() >= 60, "{}", WRONG_PLACES.len());
+    let mut canaries = Vec::new();
+    for (number, (what, row)) in WRONG_PLACES.iter().enumerate() {
+        let canary = format!("canary~{number:02}~{}", &sha256_hex(what)[..24]);
+        let mut connection = daemon.nobody().connect();
+        connection.send(sent(row, &canary, number, admin.token()));
+        connection.half_close();
+        let answer = connection.rest();
+        assert!(!contains(&answer, canary.as_bytes()), "{what}: {}", String::from_utf8_lossy(&answer));
+        assert!(!answer.starts_with(b"HTTP/1.1 5"), "{what}: {}", String::from_utf8_lossy(&answer));
+        canaries.push((*what, canary));
+    }
+    for (what, arguments) in [
+        ("explained", &["explain"][..]),
+        ("verified", &["verify", "-"]),
+        ("looked up", &["token", "lookup", "-"]),
+    ] {
+        let canary = format!("canary~{what}~{}", &sha256_hex(what)[..24]).replace(' ', "-");
+        let outcome = daemon.cli_with(arguments, &canary);
+        assert!(!(outcome.stdout + &outcome.stderr).contains(&canary), "{what}");
+        canaries.push((what, canary));
+    }
+    let secret = daemon.service("gateway").secret.clone();
+    daemon.bearer(&secret).get("/v1/me").expect(200);
+    daemon.rewrite("gateway.secret", "canary~of-a-secret-short");
+    daemon.cli(&["reload"]).expect(1);
+    canaries.push(("a service's secret", secret));
+    canaries.push(("a secret that is too short", "canary~of-a-secret-short".to_owned()));
+
+    let audit = daemon.cli(&["audit", "export"]).expect(0).to_owned();
+    let shown = [
+        ("the audit log", audit.into_bytes()),
+        ("the metrics", daemon.nobody().get("/metrics").body),
+        ("the health", daemon.nobody().get("/healthz").body),
+        ("the readiness", daemon.nobody().get("/readyz").body),
+        ("the status", daemon.cli(&["status", "--json"]).stdout.into_bytes()),
+        ("the arguments", std::fs::read(format!("/proc/{}/cmdline", daemon.id())).unwrap()),
+        ("the environment", std::fs::read(format!("/proc/{}/environ", daemon.id())).unwrap()),
+        ("standard output", daemon.stdout().into_bytes()),
+    ];
+    daemon.cli(&["backup", "copy.redb"]).expect(0);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let log = daemon.stderr().into_bytes();
+    assert!(log.len() > 10_000, "the log is at its loudest");
+    let files: Vec<_> = files_below(&daemon.data()).into_iter().chain([daemon.file("copy.redb")]).collect();
+    let files: Vec<_> =
+        files.into_iter().map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect();
+    let hashes: BTreeMap<String, &str> =
+        canaries.iter().map(|(what, canary)| (sha256_hex(canary), *what)).collect();
+    for (place, bytes) in shown.iter().chain([&("the log", log)]) {
+        let text = String::from_utf8_lossy(bytes);
+        for word in text.split(|letter: char| !letter.is_ascii_hexdigit()).filter(|word| word.len() == 64) {
+            assert_eq!(hashes.get(&word.to_ascii_lowercase()), None, "a hash is in {place}");
+        }
+    }
+    let places = shown.iter().map(|(place, bytes)| ((*place).to_owned(), bytes.clone()));
+    for (place, bytes) in places.chain([("the log".to_owned(), daemon.stderr().into_bytes())]).chain(files) {
+        // All of them begin alike, but for the service's secret.
+        if contains(&bytes, b"canary~") || contains(&bytes, canaries[canaries.len() - 2].1.as_bytes()) {
+            let found: Vec<_> =
+                canaries.iter().filter(|(_, canary)| contains(&bytes, canary.as_bytes())).collect();
+            panic!("in {place}: {found:?}");
+        }
+    }
+}

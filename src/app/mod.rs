@@ -67,7 +67,10 @@ pub enum Failure {
     /// More passwords wait to be hashed than may.
     #[error("too many passwords wait to be hashed")]
     Busy,
-    /// The operating system gave no randomness, or a thread died.
+    /// The operating system gave no randomness: nothing can be made up, and nothing was.
+    #[error("no randomness")]
+    NoRandomness,
+    /// A thread died.
     #[error("internal")]
     Internal,
 }
@@ -214,7 +217,7 @@ impl App {
 pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     use rand::TryRng;
     let mut bytes = [0u8; N];
-    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|_| Failure::Internal)?;
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|_| Failure::NoRandomness)?;
     Ok(bytes)
 }
 

@@ -67,7 +67,11 @@ impl App {
                 denied.reason.name()
             }
             Failure::Refused(Refusal::Conflict(Conflict::SetupComplete)) => "setup_complete",
-            Failure::Refused(_) | Failure::Store(_) | Failure::Busy | Failure::Internal => return,
+            Failure::Refused(_)
+            | Failure::Store(_)
+            | Failure::Busy
+            | Failure::NoRandomness
+            | Failure::Internal => return,
         };
         self.note_refusal(Refused::new(Action::SetupRefused, ip, reason));
     }

@@ -6,13 +6,13 @@ mod faults;
 mod ground;
 mod power;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use self::{
     changes::CHANGES,
     ground::{Ground, World},
 };
-use crate::records::Action;
+use crate::{app::random, records::Action};
 
 /// How many points a test looks at: what the variable says, or `usual`.
 fn wanted(variable: &str, usual: usize) -> usize {
@@ -50,4 +50,20 @@ fn every_action_of_the_audit_log_is_a_change_of_the_table_or_named_with_its_reas
         left.remove(action.as_str());
     }
     assert!(left.is_empty(), "in no change of the table: {left:?}");
+}
+
+/// What ids, secrets, keys and nonces are made of: a million draws, and of each piece not one comes twice.
+#[test]
+fn a_million_draws_repeat_nothing() {
+    let draws = 1_000_000;
+    let mut secrets = HashSet::with_capacity(draws);
+    let mut nonces = HashSet::with_capacity(draws);
+    for _ in 0..draws {
+        let secret: [u8; 32] = random().unwrap();
+        let nonce: [u8; 24] = random().unwrap();
+        // Halves, so that two that are alike in part only are found as well.
+        secrets.insert(<[u8; 16]>::try_from(&secret[..16]).unwrap());
+        nonces.insert(<[u8; 12]>::try_from(&nonce[12..]).unwrap());
+    }
+    assert_eq!((secrets.len(), nonces.len()), (draws, draws));
 }

@@ -310,7 +310,7 @@ impl From<Failure> for Problem {
                 Self::RateLimited { retry_after_seconds: BUSY_RETRY_SECONDS }
             }
             Failure::Store(WriteError::Full) => Self::StorageFull,
-            Failure::Store(WriteError::Unavailable) => Self::Unavailable,
+            Failure::Store(WriteError::Unavailable) | Failure::NoRandomness => Self::Unavailable,
             Failure::Store(WriteError::Internal) | Failure::Internal => Self::Internal,
         }
     }
@@ -533,5 +533,11 @@ mod tests {
     fn an_oauth_description_has_no_quotes() {
         let reply = OAuthError::from(Problem::BadRequest("a \"b\\c\" é".into())).into_reply();
         assert_eq!(body(&reply), json!({"error": "invalid_request", "error_description": "a bc "}));
+    }
+
+    #[test]
+    fn without_randomness_nothing_is_minted_and_it_is_a_503() {
+        let problem = Problem::from(Failure::NoRandomness);
+        assert_eq!((problem.status(), problem.code()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
     }
 }

@@ -61,7 +61,7 @@ fn cut(ground: &Arc<Ground>, change: &Change, some: Option<usize>, dice: &mut Di
             before: &before,
             after: &after,
             acknowledged: done.iter().any(|event| matches!(event, Event::Acknowledged(_))),
-            what: format!("{}, cut after {cut} of {}", change.name, events.len()),
+            what: format!("{}, cut after {cut} of {}: {:?}", change.name, events.len(), shape(&events)),
         };
         let image = after_power_loss(&start, done, dice);
         let recovering = opened(ground, image.clone(), &allowed).events();
@@ -100,7 +100,7 @@ fn an_acknowledged_change_of_any_kind_survives_a_power_cut_at_any_moment_and_no_
                     if all && images.load(Ordering::Relaxed) >= least {
                         return;
                     }
-                    let mut dice = Dice::new(number as u64 + 1);
+                    let mut dice = Dice::new(number as u64);
                     let looked = cut(&ground, &CHANGES[number % CHANGES.len()], some, &mut dice);
                     images.fetch_add(looked, Ordering::Relaxed);
                 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::records::Page;
+use crate::records::{Fault, Page, TableId, token::Token};
 use crate::{
     rules::{
         Reason,
@@ -293,4 +293,73 @@ fn a_bound_token_is_refused_from_elsewhere_and_from_nowhere() {
         let from = from.map(|ip| ip.parse().unwrap());
         assert_eq!(town.verify(pat.secret.expose(), from).is_ok(), good, "{from:?}");
     }
+}
+
+/// A source that gives the same bytes twice within a millisecond writes nothing over.
+#[test]
+fn the_same_random_bytes_twice_overwrite_nothing() {
+    let mut town = Town::new();
+    let (anna, bert) = (town.user("anna@example.org", &[]).id, town.user("bert@example.org", &[]).id);
+    let fresh = town.fresh();
+    let root = Town::root(Right::MintForOthers);
+    let mut mint = |owner| {
+        let plan = plan(named()).unwrap();
+        town.change(|txn, terms| mint_for(txn, terms, &root, owner, plan, &fresh))
+    };
+    let first = mint(anna).unwrap();
+    let again = mint(bert).unwrap_err();
+    assert!(matches!(again, Refusal::Fault(_)), "{again:?}");
+    let row = Token::by_id(&town.shelf, first.token.id).unwrap().unwrap();
+    assert_eq!(row.owner, Owner::User(anna));
+    assert_eq!(town.actions().iter().filter(|action| *action == "token.create").count(), 1);
+    // A millisecond later, or with another turn, the same bytes make another token.
+    town.pass(1);
+    let later =
+        town.change(|txn, terms| mint_for(txn, terms, &root, bert, plan(named()).unwrap(), &fresh)).unwrap();
+    assert_ne!((later.token.id, later.secret.expose()), (first.token.id, first.secret.expose()));
+}
+
+#[test]
+fn a_wrong_checksum_is_told_without_the_store() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let good = town.pat(anna, Wish::default()).unwrap().secret;
+    town.shelf.fail_after(Some(0));
+    for at in 8..good.expose().len() {
+        let mut typo = good.expose().as_bytes().to_vec();
+        typo[at] = if typo[at] == b'1' { b'2' } else { b'1' };
+        let typo = String::from_utf8(typo).unwrap();
+        assert_eq!(reason(town.verify(&typo, None)), Reason::Checksum, "{at}");
+    }
+    assert_eq!(town.shelf.reads_left(), Some(0));
+    assert!(
+        matches!(town.verify(good.expose(), None), Err(Refusal::Fault(_))),
+        "the good one asks the store"
+    );
+}
+
+/// A row that is cut, longer, of another version or with a flipped bit is a fault, and neither a yes nor a no.
+#[test]
+fn a_damaged_row_is_no_answer() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let pat = town.pat(anna, Wish::default()).unwrap();
+    let key = pat.token.id.as_bytes().to_vec();
+    let genuine = town.shelf.rows()[&(TableId::Tokens, key.clone())].clone();
+    let mut damaged: Vec<Vec<u8>> = (0..genuine.len()).map(|length| genuine[..length].to_vec()).collect();
+    damaged.push([genuine.as_slice(), &[0]].concat());
+    for at in 0..genuine.len() {
+        for bit in 0..8 {
+            let mut flipped = genuine.clone();
+            flipped[at] ^= 1 << bit;
+            damaged.push(flipped);
+        }
+    }
+    for row in damaged {
+        town.shelf.tamper(TableId::Tokens, &key, Some(row));
+        let outcome = town.verify(pat.secret.expose(), None);
+        assert!(matches!(outcome, Err(Refusal::Fault(Fault::Damaged(TableId::Tokens)))), "{outcome:?}");
+    }
+    town.shelf.tamper(TableId::Tokens, &key, Some(genuine));
+    assert!(town.verify(pat.secret.expose(), None).is_ok());
 }
