@@ -122,7 +122,10 @@ fn what_a_row_refers_to_is_a_row() {
     for line in page.lines().filter(|line| line.starts_with("| ")) {
         for (_, rest) in line.match_indices("see ").map(|(at, _)| line.split_at(at + 4)) {
             let list = rest.split(['`', '|', ';']).next().unwrap();
-            for id in list.split(", ").map(str::trim).filter(|id| id.ends_with(|c: char| c.is_ascii_digit()))
+            for id in list
+                .split(", ")
+                .map(|id| id.trim().trim_start_matches("see "))
+                .filter(|id| id.ends_with(|c: char| c.is_ascii_digit()))
             {
                 assert!(rows.contains(id), "{id} in {line}");
             }

@@ -39,8 +39,8 @@ fn opened(ground: &Arc<Ground>, image: Vec<u8>, allowed: &Allowed<'_>) -> Disk {
 /// looked at.
 fn cut(ground: &Arc<Ground>, change: &Change, some: Option<usize>, dice: &mut Dice) -> usize {
     let world = World::over(ground, change.image);
-    let (start, before) = (world.disk.bytes(), world.signature());
-    world.disk.record();
+    let before = world.signature();
+    let start = world.disk.record();
     world.run(change).unwrap();
     world.disk.acknowledge(change.name);
     let after = world.signature();

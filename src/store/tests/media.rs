@@ -66,11 +66,12 @@ impl Disk {
         self.lock().bytes.clone()
     }
 
-    /// From here on everything is written down.
-    pub(crate) fn record(&self) {
+    /// From here on everything is written down; what lies there at this moment.
+    pub(crate) fn record(&self) -> Vec<u8> {
         let mut inner = self.lock();
         inner.recording = true;
         inner.events.clear();
+        inner.bytes.clone()
     }
 
     pub(crate) fn acknowledge(&self, what: &str) {

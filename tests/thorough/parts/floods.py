@@ -114,8 +114,9 @@ def mints():
         )
         check("floods: every mint is a 201, or a 429 where the queue is full", wrong[:5], [])
         check("floods: the store is compacted", status, 200)
-        check(f"floods: at most {BYTES_MAX} bytes for a token with its entry", each <= BYTES_MAX, True)
-        check(f"floods: memory grows by at most {SLOPE_MIB_MAX} MiB a minute", grown <= SLOPE_MIB_MAX, True)
+        if not QUICK:  # of a few seconds and tokens, the start is the most
+            check(f"floods: at most {BYTES_MAX} bytes for a token with its entry", each <= BYTES_MAX, True)
+            check(f"floods: memory grows by at most {SLOPE_MIB_MAX} MiB a minute", grown <= SLOPE_MIB_MAX, True)
         ok(told)
 
 
@@ -124,7 +125,7 @@ def refusals():
         real = [daemon.pat()["token"] for _ in range(20)]
 
         def forged(number):
-            # Of our shape, with a checksum that fits: nobody has minted them.
+            # Of our shape or almost: nobody has minted them.
             token = "bdr_enr_" + secrets.token_hex(13) + secrets.token_hex(22)[:49]
             if number % 3 == 0:
                 return f"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
@@ -133,9 +134,9 @@ def refusals():
                 return f"GET /v1/authorize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {typo}\r\n\r\n".encode()
             return post("/v1/enroll", f'{{"token": "{token}", "hostname": "h", "os": "o", "arch": "a"}}')
 
-        pipe = Pipe(daemon.port)
-        pipe.ask([forged(number) for number in range(1000)])
+        Pipe(daemon.port).ask([forged(number) for number in range(1000)])
         time.sleep(12)  # what was refused so far is written within 10 s
+        pipe = Pipe(daemon.port)
         before, memory = store_bytes(daemon), resident_mib(daemon.process.pid)
         wrong, asked, began = [], 0, time.monotonic()
         while asked < REFUSED:

@@ -72,8 +72,7 @@ async fn a_kill_or_a_power_cut_at_any_deed_spends_nothing_without_a_host() {
     let disk = Disk::default();
     let first = app(new_on(&disk));
     let token = minted(&first).await.unwrap().secret;
-    let start = disk.bytes();
-    disk.record();
+    let start = disk.record();
     let told = first.enroll(None, request(&token, 0)).await.unwrap();
     disk.acknowledge("enrolled");
     let events = disk.events();
