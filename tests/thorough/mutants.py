@@ -9,7 +9,7 @@
 one program, each behind a switch that an environment variable turns on; what does not compile is left out, as always.
 The floors need none of those above them and are compiled by themselves. A mutant faces the tests of its own file
 first, and if these let it live, those of its floor (a record's mutant those of the rules as well). It is caught if a
-test fails, or goes on for ever: $MUTANTS_SECONDS (60) of computing, or ten times that by the clock. What stands in a constant has no switch and is run by `cargo mutants` itself.
+test fails, or goes on for ever, which is told in a line since a machine that is busy looks the same: $MUTANTS_SECONDS (60) of computing, or ten times that by the clock. What stands in a constant has no switch and is run by `cargo mutants` itself.
 
 Ends with counts and the survivors, exits 1 if there are any. Everything lies in $MUTANTS_DIR; what was caught there is not run again.
 $MUTANTS_JOBS says how many run at once (1)."""
@@ -147,7 +147,10 @@ def lives(program, number, tests, **environment):
         for line in told.stdout:
             if line.startswith("test ") and line.rstrip().endswith("FAILED"):
                 return False
-        return told.wait() == 0
+        status = told.wait()
+        if status < 0:
+            print(f"ended by signal {-status}: mutant {number} and {tests}", flush=True)
+        return status == 0
     finally:
         late.cancel()
         told.kill()
