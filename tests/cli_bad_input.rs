@@ -289,6 +289,10 @@ fn another_users_daemon_lets_nobody_in() {
         let outcome = as_nobody(theirs.path(), &[arguments, &["--data", &data][..]].concat());
         says(&outcome, DENIED, &[&data, "run this as the daemon's user or as root"]);
     }
+    fs::write(theirs.path().join("copy"), "").unwrap();
+    let restore = as_nobody(theirs.path(), &["restore", "copy", "--data", &data]);
+    says(&restore, DENIED, &[&data, "run this as the daemon's user or as root"]);
+    fs::remove_file(theirs.path().join("copy")).unwrap();
     assert!(files(&daemon.data()) == before);
     assert_eq!(files(theirs.path()), [], "nothing half done is left");
 }

@@ -21,7 +21,7 @@ use crate::{
         keys,
         restore::{self, Carried, Progress, Revived},
     },
-    store::{OpenError, Options, Replacement, Stopped},
+    store::{OpenError, Options, Replacement, Stopped, presence},
     token::{KeyId, Keyring, seal},
 };
 
@@ -46,6 +46,8 @@ impl Restore {
     pub(super) fn run(&self, common: &Common) -> Result<(), Stop> {
         refuse_what_is_no_file(&self.file)?;
         let located = offline::located(common)?;
+        // Before the keyring, so that files of somebody else are told as such.
+        presence(&located.data).map_err(offline::cannot_open)?;
         let keyring = offline::loaded(&located)?.keyring;
         let options = Options::default();
         // Looked at where it lies first: what is no backup does not even make a data directory.
