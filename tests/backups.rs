@@ -2,7 +2,14 @@
 //! outside (contract 5 and 7).
 //!
 //! `BEARERD_BACKUPS` says how many, `BEARERD_BACKUP_WRITES` how many changes a second are aimed at.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 

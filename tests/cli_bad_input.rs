@@ -1,6 +1,13 @@
 //! What an operator gets wrong, or the machine: each is told clearly, with its exit code, and nothing half done is
 //! left (contract 5 and 7).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 
@@ -249,7 +256,7 @@ fn another_users_daemon_lets_nobody_in() {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let socket = sockets.path().join("admin.sock");
-    let mut daemon = setup.config(&format!("[server]\nadmin_socket = {:?}\n", socket)).start();
+    let mut daemon = setup.config(&format!("[server]\nadmin_socket = {socket:?}\n")).start();
     let socket = socket.to_str().unwrap();
     let data = daemon.data().to_str().unwrap().to_owned();
     let theirs = tempfile::tempdir().unwrap();
