@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        let told = |target| missing(target).unwrap_or_default();
+        let told = |target: &str| missing(target).unwrap_or_default();
         assert_eq!(told("/v1/hosts/host_1/rotate"), "there is no host host_1");
         assert_eq!(told("/v1/admin/tokens/a%20b"), "there is no token a b");
         assert_eq!(told("/v1/users/user_1/tokens?limit=1"), "there is no user user_1");

@@ -144,7 +144,7 @@ fn app(store: crate::store::Store) -> Arc<App> {
     settings.tokens.purge_after = 3_600;
     let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
     let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
-    let snapshot = Snapshot { generation: 1, settings, keyring: keyring("k1"), services };
+    let snapshot = Snapshot::new(1, settings, keyring("k1"), services);
     Arc::new(App::new(store, snapshot, reload::Origin::of_defaults()))
 }
 
@@ -256,7 +256,10 @@ impl Shop {
     fn is_good(&self, held: &Held) -> bool {
         let outcome = self.runtime.block_on(async {
             match held.what {
-                What::Bearer => self.app.identify(held.text.expose(), None).await.map(drop),
+                What::Bearer => {
+                    let snapshot = self.app.snapshot();
+                    self.app.identify(&snapshot, held.text.expose(), None).await.map(drop)
+                }
                 What::Link => self.app.follow_link(&held.text, Visit::Look, None).await.map(drop),
                 What::Cookie { .. } => self.app.portal_session(Ok(held.text.expose()), None).await.map(drop),
                 What::Enrollment => self.app.enroll(None, enrolling(&held.text, TAKEN)).await.map(drop),
