@@ -74,7 +74,7 @@ fn judge_line(members: &Map<String, Value>) {
             let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             assert!(need("owner").bytes().all(word) && (1..=63).contains(&need("owner").len()));
         }
-        _ => assert!((1..=253).contains(&owner.len())),
+        _ => assert!((1..=253).contains(&need("owner").trim().chars().count())),
     }
     for name in ["created_at", "expires_at", "last_used_at", "revoked_at"] {
         moment(members, name);
@@ -107,7 +107,7 @@ fn judge_portion(taken: &[(Map<String, Value>, Line)]) {
             continue;
         }
         first.insert(hash, members);
-        owners.insert((text(members, "kind"), text(members, "owner").unwrap().trim().to_lowercase()), ());
+        owners.insert((text(members, "kind"), text(members, "owner").unwrap().trim()), ());
     }
     assert_eq!(imported.duplicates, twice);
     assert_eq!(imported.tokens as usize, first.len());

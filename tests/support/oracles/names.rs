@@ -95,10 +95,7 @@ fn judge_people(given: &str) {
     }
     let name = (1..=200).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
     assert_eq!(limits::name("name", given).ok(), name.then(|| trimmed.to_owned()));
-    let plain = trimmed.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    let ends = [trimmed.chars().next(), trimmed.chars().next_back()];
-    let ends = ends.iter().all(|end| end.is_some_and(char::is_alphanumeric));
-    let hostname = plain && ends && trimmed.len() <= 253;
+    let hostname = (1..=253).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
     assert_eq!(limits::hostname("hostname", given).ok(), hostname.then(|| trimmed.to_owned()));
 }
 
