@@ -66,9 +66,9 @@ fn every_test_and_file_that_the_page_names_is_there() {
             .map_or_else(|| (name.split(' ').next().unwrap(), None), |(file, test)| (file, Some(test)));
         match (fs::read_to_string(top().join(file)), test) {
             (Err(_), _) if !top().join(file).exists() => missing.push(name),
-            (Ok(text), Some(test)) => {
+            (Ok(source), Some(test)) => {
                 tests += 1;
-                if !text.contains(&format!("fn {test}(")) {
+                if !source.contains(&format!("fn {test}(")) {
                     missing.push(name);
                 }
             }
@@ -82,17 +82,17 @@ fn every_test_and_file_that_the_page_names_is_there() {
 #[test]
 fn every_part_of_the_thorough_run_that_a_command_names_is_there() {
     let page = page();
-    let mut named = 0;
+    let mut count = 0;
     for command in page.split("tests/thorough/run ").skip(1) {
         let line = command.lines().next().unwrap();
         let names = line.split(['`', '#', '|']).next().unwrap();
         for name in names.split_whitespace().filter(|name| !name.starts_with('-')) {
             let part = |ending| top().join(format!("tests/thorough/parts/{name}.{ending}")).exists();
             assert!(part("py") || part("sh"), "there is no part {name}");
-            named += 1;
+            count += 1;
         }
     }
-    assert!(named > 10, "{named}");
+    assert!(count > 10, "{count}");
 }
 
 #[test]

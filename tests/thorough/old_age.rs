@@ -134,8 +134,8 @@ fn mint(store: &Store, owner: UserId) {
             let prefix = Settings::default().tokens.prefix;
             let mut minted =
                 tokens::blank(txn, &prefix, Kind::Pat, Owner::User(owner), Some(90 * 86_400), fresh);
-            minted.token.name = "old".to_owned();
-            minted.token.scope = "general".to_owned();
+            "old".clone_into(&mut minted.token.name);
+            "general".clone_into(&mut minted.token.scope);
             txn.entry(&By::system(), Action::TokenCreate, minted.token.id, Params::none())?;
             tokens::insert(txn, minted.token)?;
         }
@@ -166,9 +166,8 @@ fn started(binary: &str, folder: &Path) -> (Daemon, Duration) {
     let mut command = Command::new(binary);
     command.arg("serve").arg("--data").arg(folder.join("data")).args(["--listen", "127.0.0.1:0"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address =
-        lines.filter_map(|line| line.strip_prefix("listening on http://").map(str::to_owned)).next();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned));
     let daemon = Daemon { child, address: address.expect("the daemon ended before it listened") };
     assert_eq!(daemon.ask("GET", "/readyz", "", ""), 200);
     (daemon, began.elapsed())
