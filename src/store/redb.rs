@@ -86,12 +86,8 @@ impl Engine {
         cache_bytes: usize,
     ) -> Result<Vec<u64>, EngineError> {
         let engine = Self::create(medium, cache_bytes)?;
-        let copied =
-            engine.committed(|transaction| copy::rows(snapshot, transaction, &|| engine.failure().is_some()));
-        match copied {
-            Ok(rows) => engine.close().map(|()| rows),
-            Err(error) => Err(error),
-        }
+        let rows = copy::rows(snapshot, &engine)?;
+        engine.close().map(|()| rows)
     }
 
     fn start(medium: &Medium, opening: Opening) -> Result<Self, EngineError> {
