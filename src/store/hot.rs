@@ -3,7 +3,7 @@
 //! A view over them answers as the store of one moment does. The writer owns their truth: within each
 //! commit, before the new view is seen and before anybody is answered, it drops what it wrote. A row that was
 //! read under a generation comes in only as long as nothing of its set was written since
-//! ([`Sets`](super::sets::Sets)). And a question during which a commit was published is asked again of one
+//! ([`Sets`]). And a question during which a commit was published is asked again of one
 //! view, so that no answer is put together from two moments.
 
 use std::{
