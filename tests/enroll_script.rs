@@ -230,7 +230,7 @@ fn who_is_turned_away_is_told_why_and_what_to_do() {
     expect(&daemon, "free", "", 4);
     expect(&daemon, "a b", &token, 2);
     expect(&daemon, "free\",\"x\":\"", &token, 2);
-    expect(&daemon, "-rf", &token, 2);
+    expect(&daemon, "a/b", &token, 2);
     let address = daemon.address();
     daemon.stop();
     let host = Host::new("free");
