@@ -21,7 +21,6 @@ fn wanted(variable: &str, usual: usize) -> usize {
 
 /// A kind of change is either in the table or here, with the reason.
 const ELSEWHERE: &[(Action, &str)] = &[
-    (Action::StoreCreate, "a new store has its name only when it is whole: `store::tests::power`"),
     (
         Action::StoreRestore,
         "written into a copy that has no name yet: `store::tests::copies`, `tests/restore.rs`",

@@ -138,7 +138,6 @@ actions! {
     ProjectPreview "project.preview" "An operator looked at a portal as the client.",
     AuditCut "audit.cut" "Retention removed entries.",
     ClockReset "clock.reset" "The highest time was set back to now.",
-    StoreCreate "store.create" "The store was created.",
     StoreRestore "store.restore" "A backup took the store's place.",
     StoreCarryOver "store.carry_over" "What ended since a backup was taken was ended in it, too.",
     StoreBackup "store.backup" "A backup was taken.",
