@@ -1,6 +1,6 @@
-"""Makes docs/benchmarks.md and its plots from the figures of a run; `benches/run` calls it. Needs matplotlib.
+"""Makes docs/benchmarks.md and its plots from the figures of a run, or of several; `benches/run` calls it. Needs matplotlib.
 
-    document.py FIGURES.json docs/benchmarks.md docs/benchmarks.svg
+    document.py FIGURES.json… docs/benchmarks.md docs/benchmarks.svg
 """
 
 import json
@@ -12,9 +12,9 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-figures = json.loads(Path(sys.argv[1]).read_text())
-document, plots = Path(sys.argv[2]), Path(sys.argv[3])
-machine, sizes, compared = figures["machine"], figures["sizes"], figures["compared"]
+*given, document, plots = [Path(argument) for argument in sys.argv[1:]]
+runs = [json.loads(figures.read_text()) for figures in given]
+sizes = [size for run in runs for size in run["sizes"]]
 MIB = 1024 * 1024
 
 
@@ -67,8 +67,12 @@ lines = [
     "",
     "Made by `benches/run`, never by hand. Ratios carry over to other machines, absolute figures do not.",
     "",
-    f"{machine['date']}, commit {machine['commit']}, {machine['processor']} ({machine['cores']} cores, "
-    f"{machine['memory_bytes'] / MIB / 1024:.0f} GiB), Linux {machine['kernel']}.",
+    *(
+        f"{', '.join(short(size['tokens']) for size in run['sizes'])} tokens: {machine['date']}, commit "
+        f"{machine['commit']}, {machine['processor']} ({machine['cores']} cores, "
+        f"{machine['memory_bytes'] / MIB / 1024:.0f} GiB), Linux {machine['kernel']}.  "
+        for run in runs for machine in [run["machine"]]
+    ),
     "",
     "Daemon and bare server run on one processor each in turn, the load on another; a round of one follows a round "
     "of the other, and the figures are medians over the rounds. The *bare server* is hyper with one fixed answer: "
@@ -145,9 +149,11 @@ lines += by_size([
      lambda s, index=index: f"{near(s['caches'][index]['uniform'])} / {near(s['caches'][index]['skewed'])}")
     for index, cache in enumerate(sizes[0]["caches"])])
 
-if compared:
+for run in runs:
+    if not (compared := run["compared"]):
+        continue
     lines += ["## Beside others, in the same run", "",
-              f"At {short(sizes[-1]['tokens'])} tokens. SQLite with one writer and a commit for each token (write-ahead "
+              f"At {short(run['sizes'][-1]['tokens'])} tokens. SQLite with one writer and a commit for each token (write-ahead "
               "log, synchronous FULL), which is the most it does; PostgreSQL from 64 callers; both write a token and "
               "an audit row in one transaction, without HTTP.", ""]
     lines += table(["", "per second", "bearerd", "ratio"], [
