@@ -166,7 +166,7 @@ fn ten_thousand_signals_are_a_few_reloads_and_no_memory() {
         for _ in 0..count {
             daemon.signal(Signal::HUP);
         }
-        // Whatever is still to be done is done before a reload that is asked for now is answered.
+        // An answered reload comes after all that the signals asked for.
         reload(&daemon).expect(200);
     };
     burst(1_000);
