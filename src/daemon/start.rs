@@ -171,7 +171,7 @@ fn tell(loaded: &Loaded) {
 /// A keyring with one key of its own, named by the day.
 fn new_keyring(now_ms: u64) -> Result<Keyring, StartError> {
     let day: String = rfc3339(Time::from_unix_millis(now_ms)).chars().take(10).collect();
-    let id = KeyId::of_day(&day, None).map_err(|_| Failure::Internal)?;
+    let id = KeyId::new(&day).map_err(|_| Failure::Internal)?;
     Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
 }
 

@@ -1,6 +1,7 @@
 //! `/openapi.json`: the API described in `OpenAPI` 3.1, made from the table of routes and the tables that
-//! requests are read by, so that it says what is done. Answers are described in [`schemas`].
+//! requests are read by, so that it says what is done. Forms are described in [`forms`], answers in [`schemas`].
 
+pub mod forms;
 pub mod schemas;
 
 use std::sync::OnceLock;
@@ -164,7 +165,7 @@ fn kind_schema(kind: Kind) -> Value {
 }
 
 fn form_schema(path: &str) -> Value {
-    let fields = schemas::form(path);
+    let fields = forms::form(path);
     let properties: Map<String, Value> = fields
         .iter()
         .map(|field| (field.name.to_owned(), json!({ "type": "string", "description": field.doc })))
