@@ -3,7 +3,7 @@
 
 use core::{
     cell::Cell,
-    ops::{Bound, ControlFlow},
+    ops::{ControlFlow, RangeBounds},
 };
 use std::collections::BTreeMap;
 
@@ -132,20 +132,11 @@ impl View for Shelf {
         visit: &mut Visit<'_>,
     ) -> Result<(), Fault> {
         self.read()?;
-        let above = |key: &[u8]| match range.0 {
-            Bound::Included(low) => low <= key,
-            Bound::Excluded(low) => low < key,
-            Bound::Unbounded => true,
-        };
-        let below = |key: &[u8]| match range.1 {
-            Bound::Included(high) => key <= high,
-            Bound::Excluded(high) => key < high,
-            Bound::Unbounded => true,
-        };
+        let within = |key: &[u8]| RangeBounds::<[u8]>::contains(&range, key);
         let mut rows: Vec<_> = self
             .rows
             .iter()
-            .filter(|((of, key), _)| *of == table && above(key) && below(key))
+            .filter(|((of, key), _)| *of == table && within(key))
             .map(|((_, key), value)| (key, value))
             .collect();
         if direction == Direction::Backwards {

@@ -4,7 +4,7 @@ use super::{
     client::Client,
     host::Host,
     time::Time,
-    token::{Detail, Format, Owner, Token},
+    token::{Owner, Token},
     user::User,
 };
 use crate::token::{ClientId, HostId, Kind, TokenId, UserId};
@@ -67,25 +67,7 @@ impl Client {
 impl Token {
     /// A token with those scope words, nobody's.
     pub(crate) fn supposed(scope: &str) -> Self {
-        Self {
-            id: TokenId::from_parts(1, RANDOM),
-            kind: Kind::Pat,
-            hash: [0; 32],
-            owner: Owner::Nobody,
-            name: String::new(),
-            scope: scope.to_owned(),
-            format: Format::Opaque,
-            created_at: THEN,
-            span_seconds: None,
-            expires_at: None,
-            revoked_at: None,
-            consumed_at: None,
-            enabled: true,
-            allowed_ips: Vec::new(),
-            max_uses: None,
-            metadata: None,
-            detail: Detail::Plain,
-            entry: 0,
-        }
+        let id = TokenId::from_parts(1, RANDOM);
+        Self { scope: scope.to_owned(), ..Self::plain(id, Kind::Pat, [0; 32], Owner::Nobody, THEN) }
     }
 }

@@ -180,6 +180,30 @@ impl State {
 }
 
 impl Token {
+    /// An opaque token that is good from `created_at` on and for ever, with nothing but what every token has.
+    pub fn plain(id: TokenId, kind: Kind, hash: [u8; 32], owner: Owner, created_at: Time) -> Self {
+        Self {
+            id,
+            kind,
+            hash,
+            owner,
+            name: String::new(),
+            scope: String::new(),
+            format: Format::Opaque,
+            created_at,
+            span_seconds: None,
+            expires_at: None,
+            revoked_at: None,
+            consumed_at: None,
+            enabled: true,
+            allowed_ips: Vec::new(),
+            max_uses: None,
+            metadata: None,
+            detail: Detail::Plain,
+            entry: 0,
+        }
+    }
+
     /// The token of that id.
     pub fn by_id(view: &dyn View, id: TokenId) -> Result<Option<Self>, Fault> {
         Self::at(view, id.as_bytes())

@@ -69,36 +69,18 @@ pub fn reset(txn: &mut Txn<'_>, by: &By, from: Time, counted: Counted) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{
-        meta::PurgeHold,
-        shelf::Shelf,
-        token::{Detail, Format, Owner},
-    };
+    use crate::records::{meta::PurgeHold, shelf::Shelf, token::Owner};
     use crate::token::{Kind, TokenId};
 
     const CLOCK: u64 = 1_000_000;
     const HIGHEST: u64 = 9_000_000;
 
     fn place(shelf: &mut Shelf, number: u8, created: u64, end: Option<u64>, revoked: Option<u64>) {
+        let id = TokenId::from_parts(created * 1000, [number; 10]);
         shelf.place(&Token {
-            id: TokenId::from_parts(created * 1000, [number; 10]),
-            kind: Kind::Agent,
-            hash: [number; 32],
-            owner: Owner::Nobody,
-            name: String::new(),
-            scope: String::new(),
-            format: Format::Opaque,
-            created_at: Time::from_unix(created),
-            span_seconds: None,
             expires_at: end.map(Time::from_unix),
             revoked_at: revoked.map(Time::from_unix),
-            consumed_at: None,
-            enabled: true,
-            allowed_ips: Vec::new(),
-            max_uses: None,
-            metadata: None,
-            detail: Detail::Plain,
-            entry: 0,
+            ..Token::plain(id, Kind::Agent, [number; 32], Owner::Nobody, Time::from_unix(created))
         });
     }
 

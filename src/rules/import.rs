@@ -197,26 +197,17 @@ fn token(txn: &Txn<'_>, line: &Line, owner: Owner, random: [u8; 10]) -> Token {
         })),
         Kind::Install | Kind::Session | Kind::Pat | Kind::Enrollment | Kind::Agent => Detail::Plain,
     };
+    // Made from when it was issued, so that lists have it where it belongs.
+    let id = TokenId::from_parts(created_at.unix().saturating_mul(1_000), random);
     Token {
-        // Made from when it was issued, so that lists have it where it belongs.
-        id: TokenId::from_parts(created_at.unix().saturating_mul(1_000), random),
-        kind: line.kind,
-        hash: *line.hash.as_bytes(),
-        owner,
         name: line.name.clone(),
         scope: line.scope.clone(),
         format: Format::Imported,
-        created_at,
         span_seconds: line.expires_at.map(|end| end.since(created_at)),
         expires_at: line.expires_at,
         revoked_at: line.revoked_at,
-        consumed_at: None,
-        enabled: true,
-        allowed_ips: Vec::new(),
-        max_uses: None,
-        metadata: None,
         detail,
-        entry: 0,
+        ..Token::plain(id, line.kind, *line.hash.as_bytes(), owner, created_at)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         host::{Replay, Sealed, SealedFor},
         meta::Count,
         tables,
-        token::{Detail, Format, LastUsed, Owner, State, Token, Uses},
+        token::{LastUsed, Owner, State, Token, Uses},
     },
     token::{self, Kind, Prefix, Secret, TokenHash, TokenId},
 };
@@ -49,25 +49,11 @@ pub fn blank(
 ) -> Minted {
     let id = TokenId::from_parts(txn.now_ms(), txn.in_turn(fresh.id));
     let secret = token::text::mint(prefix, kind, id, &fresh.secret);
+    let hash = *TokenHash::of(secret.expose()).as_bytes();
     let token = Token {
-        id,
-        kind,
-        hash: *TokenHash::of(secret.expose()).as_bytes(),
-        owner,
-        name: String::new(),
-        scope: String::new(),
-        format: Format::Opaque,
-        created_at: txn.now(),
         span_seconds,
         expires_at: span_seconds.map(|span| txn.now().plus(span)),
-        revoked_at: None,
-        consumed_at: None,
-        enabled: true,
-        allowed_ips: Vec::new(),
-        max_uses: None,
-        metadata: None,
-        detail: Detail::Plain,
-        entry: 0,
+        ..Token::plain(id, kind, hash, owner, txn.now())
     };
     Minted { token, secret }
 }

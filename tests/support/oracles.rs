@@ -9,6 +9,8 @@ use serde_json::Value;
 mod credentials;
 #[path = "oracles/files.rs"]
 mod files;
+#[path = "oracles/ground.rs"]
+mod ground;
 #[path = "oracles/heads.rs"]
 mod heads;
 #[path = "oracles/imports.rs"]

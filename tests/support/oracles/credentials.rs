@@ -10,6 +10,7 @@ use bearerd::token::{
     UserId, cookie as portal_cookie, jwt as pat_jwt, seal, text,
 };
 
+use super::ground::keyring;
 use super::mangled;
 
 const STORE_ID: [u8; 16] = [0xa5; 16];
@@ -27,7 +28,7 @@ struct House {
 
 /// Keys, and everything that they ever made.
 static HOUSE: LazyLock<House> = LazyLock::new(|| {
-    let first = Keyring::generate(KeyId::new("k1").unwrap(), &std::array::from_fn(|at| at as u8)).unwrap();
+    let first = keyring();
     let keyring =
         first.rotated(KeyId::new("k2").unwrap(), &std::array::from_fn(|at| at as u8 ^ 0x80)).unwrap();
     let slots = vec![Slot { name: "line 1".to_owned(), secret: Secret::new(SERVICE_SECRET.to_owned()) }];

@@ -3,20 +3,21 @@
 
 use bearerd::records::meta::AuditHead;
 use bearerd::records::token::LastUsed;
-use bearerd::records::{By, Time, Txn};
-use bearerd::rules::access::{Authorized, Caller, Right, Who, decide};
+use bearerd::records::{Time, Txn};
+use bearerd::rules::access::{Caller, Right, Who};
 use bearerd::rules::clients::{self, NewClient};
 use bearerd::rules::enrollment::{self, FreshHost, Joining, Proof, Statement, Wanted, Wish};
 use bearerd::rules::links::{self, NewLink};
 use bearerd::rules::portal::{self, Followed};
-use bearerd::rules::tokens::{Fresh, Minted};
+use bearerd::rules::tokens::Minted;
 use bearerd::rules::users::{self, NewUser};
 use bearerd::rules::verify::{self, Asking, Good, Presented};
 use bearerd::rules::{Refusal, Terms, hosts, sessions};
 use bearerd::settings::{CredentialKind, Settings};
-use bearerd::token::{ClientId, HostId, Key, KeyId, Keyring, Secret, ServiceSecrets, TokenId, UserId};
+use bearerd::token::{ClientId, HostId, KeyId, Keyring, Secret, ServiceSecrets, TokenId, UserId};
 use serde_json::{Map, Value};
 
+use super::ground::{Draws, keyring, no_services, operator, root};
 use super::stored::{Rows, STORE_ID};
 
 const BEGIN: u64 = 1_800_000_000;
@@ -107,7 +108,7 @@ struct World {
     keys: usize,
     services: ServiceSecrets,
     now: u64,
-    drawn: u64,
+    draws: Draws,
     entries: u64,
     people: Vec<Person>,
     sessions: Vec<Session>,
@@ -128,14 +129,6 @@ pub fn lives(input: &[u8]) {
     }
 }
 
-fn root(right: Right) -> Authorized {
-    decide(right, Caller::local(0)).unwrap()
-}
-
-fn operator() -> By {
-    root(Right::Operate).by()
-}
-
 fn same_name(one: usize, other: usize) -> bool {
     HOSTNAMES[one].eq_ignore_ascii_case(HOSTNAMES[other])
 }
@@ -149,15 +142,14 @@ impl World {
         let mut settings = Settings::default();
         settings.sessions.ttl = 12 * HOUR;
         settings.sessions.idle = HOUR;
-        let key = std::array::from_fn(|at| at as u8);
         let mut world = Self {
             rows: Rows::new(),
             settings,
-            keyring: Keyring::generate(KeyId::new("k1").unwrap(), &key).unwrap(),
+            keyring: keyring(),
             keys: 1,
-            services: ServiceSecrets::new(&[], Key::new([3; 32])).unwrap(),
+            services: no_services(),
             now: BEGIN,
-            drawn: 0,
+            draws: Draws::default(),
             entries: 0,
             people: Vec::new(),
             sessions: Vec::new(),
@@ -171,24 +163,16 @@ impl World {
         for name in ["a", "b"] {
             let email = format!("{name}@example.org");
             let new = NewUser { email, name: None, groups: Vec::new(), password: None, service: None };
-            let id = UserId::from_parts(BEGIN * 1000, world.fresh().id);
+            let id = UserId::from_parts(BEGIN * 1000, world.draws.fresh().id);
             world.change(1, |txn, _| users::create(txn, &root(Right::Administrate), id, new)).unwrap();
             world.people.push(Person { id, active: true, epoch: 0 });
         }
         for slug in ["acme", "zeta"] {
-            let (random, new) = (world.fresh().id, NewClient::judge(slug, slug).unwrap());
+            let (random, new) = (world.draws.fresh().id, NewClient::judge(slug, slug).unwrap());
             let made = world.change(1, |txn, _| clients::create(txn, &operator(), random, new)).unwrap();
             world.clients.push(Client { id: made.id, active: true });
         }
         world
-    }
-
-    fn fresh(&mut self) -> Fresh {
-        self.drawn += 1;
-        let mut fresh = Fresh { id: [0; 10], secret: [7; 32] };
-        fresh.id[2..].copy_from_slice(&self.drawn.to_be_bytes());
-        fresh.secret[24..].copy_from_slice(&self.drawn.to_be_bytes());
-        fresh
     }
 
     /// Runs a rule, which must leave `entries` entries if it does something.
@@ -242,7 +226,7 @@ impl World {
 
     fn log_in(&mut self, person: usize, much: u64) {
         let (id, span) = (self.people[person].id, (!much.is_multiple_of(4)).then_some(much * 60));
-        let fresh = self.fresh();
+        let fresh = self.draws.fresh();
         let opened = self.change(1, |txn, terms| {
             sessions::open_for(txn, terms, &root(Right::MintForOthers), id, span, &fresh)
         });
@@ -304,7 +288,7 @@ impl World {
 
     fn mint_enrolment(&mut self, which: usize, much: u64) {
         let pinned = which.is_multiple_of(2).then_some(which / 2 % HOSTNAMES.len());
-        let carries = much.is_multiple_of(3).then(|| format!("{{\"db\":\"secret {}\"}}", self.drawn));
+        let carries = much.is_multiple_of(3).then(|| format!("{{\"db\":\"secret {}\"}}", self.draws.count()));
         let wish = Wish {
             hostname: pinned.map(|name| HOSTNAMES[name].to_owned()),
             pin_hostname: pinned.is_some(),
@@ -312,7 +296,7 @@ impl World {
             credentials: carries.as_deref().and_then(object),
             ..Wish::default()
         };
-        let (wanted, fresh) = (Wanted::new(&wish).unwrap(), self.fresh());
+        let (wanted, fresh) = (Wanted::new(&wish).unwrap(), self.draws.fresh());
         let nonce = self.nonce();
         let minted = self
             .change(1, |txn, terms| enrollment::mint(txn, terms, &operator(), wanted, &fresh, nonce))
@@ -330,7 +314,7 @@ impl World {
 
     fn nonce(&mut self) -> [u8; 24] {
         let mut nonce = [0; 24];
-        nonce.copy_from_slice(&self.fresh().secret[8..]);
+        nonce.copy_from_slice(&self.draws.fresh().secret[8..]);
         nonce
     }
 
@@ -351,9 +335,9 @@ impl World {
         let text = Secret::new(self.enrolments[at].text.clone());
         let proof = Proof::new(text, attempt_text, HOSTNAMES[name]);
         let joining = Joining::new(statement, &proof).unwrap();
-        let agent = self.fresh();
+        let agent = self.draws.fresh();
         let fresh =
-            FreshHost { host: self.fresh().id, agent, credentials: self.nonce(), reply: self.nonce() };
+            FreshHost { host: self.draws.fresh().id, agent, credentials: self.nonce(), reply: self.nonce() };
         let used: Vec<TokenId> =
             self.agents.iter().filter(|agent| agent.used).map(|agent| agent.id).collect();
         let now = self.now;
@@ -450,7 +434,7 @@ impl World {
             return;
         }
         let at = which % self.hosts.len();
-        let (id, fresh) = (self.hosts[at].id, self.fresh());
+        let (id, fresh) = (self.hosts[at].id, self.draws.fresh());
         let rotated =
             self.change(1, |txn, terms| hosts::rotate(txn, terms, &operator(), id, overlap, &fresh));
         assert_eq!(rotated.is_ok(), self.hosts[at].there);
@@ -482,7 +466,7 @@ impl World {
         let (single, days) =
             (much.is_multiple_of(2), (!much.is_multiple_of(3)).then_some(1 + much as u32 % 40));
         let new = NewLink::judge(None, days, Some("/board"), single).unwrap();
-        let (id, fresh) = (self.clients[client].id, self.fresh());
+        let (id, fresh) = (self.clients[client].id, self.draws.fresh());
         let minted = self.change(1, |txn, terms| links::mint(txn, terms, &operator(), id, new, &fresh));
         assert_eq!(minted.is_ok(), self.clients[client].active);
         let Ok(Minted { token, secret }) = minted else { return };

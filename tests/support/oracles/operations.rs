@@ -1,15 +1,16 @@
 //! Sequences of operations: a token counts exactly when a model says so that is too simple to be wrong.
 
 use bearerd::records::Time;
-use bearerd::rules::access::{Authorized, Caller, Right, decide};
+use bearerd::rules::access::Right;
 use bearerd::rules::pats::{self, Spelled, Wish};
-use bearerd::rules::tokens::{Fresh, Minted};
+use bearerd::rules::tokens::Minted;
 use bearerd::rules::users::{self, NewUser};
 use bearerd::rules::verify::{self, Asking, Presented};
 use bearerd::rules::{Refusal, Terms};
 use bearerd::settings::{CredentialKind, Settings};
-use bearerd::token::{Key, KeyId, Keyring, ServiceSecrets, TokenId, UserId};
+use bearerd::token::{Keyring, ServiceSecrets, TokenId, UserId};
 
+use super::ground::{Draws, keyring, no_services, root};
 use super::stored::Rows;
 
 const BEGIN: u64 = 1_800_000_000;
@@ -35,7 +36,7 @@ struct Town {
     keyring: Keyring,
     services: ServiceSecrets,
     now: u64,
-    drawn: u64,
+    draws: Draws,
     users: Vec<(UserId, bool)>,
     tokens: Vec<Known>,
 }
@@ -49,22 +50,17 @@ pub fn operations(input: &[u8]) {
     }
 }
 
-fn root(right: Right) -> Authorized {
-    decide(right, Caller::local(0)).unwrap()
-}
-
 impl Town {
     fn new() -> Self {
-        let key = std::array::from_fn(|at| at as u8);
         let mut settings = Settings::default();
         settings.server.public_url = bearerd::settings::PublicUrl::parse("https://auth.example.org").unwrap();
         let mut town = Self {
             rows: Rows::new(),
             settings,
-            keyring: Keyring::generate(KeyId::new("k1").unwrap(), &key).unwrap(),
-            services: ServiceSecrets::new(&[], Key::new([3; 32])).unwrap(),
+            keyring: keyring(),
+            services: no_services(),
             now: BEGIN,
-            drawn: 0,
+            draws: Draws::default(),
             users: Vec::new(),
             tokens: Vec::new(),
         };
@@ -76,21 +72,13 @@ impl Town {
                 password: None,
                 service: None,
             };
-            let id = UserId::from_parts(BEGIN * 1000, town.fresh().id);
+            let id = UserId::from_parts(BEGIN * 1000, town.draws.fresh().id);
             let made =
                 town.rows.change(BEGIN * 1000, |txn| users::create(txn, &root(Right::Administrate), id, new));
             made.unwrap();
             town.users.push((id, true));
         }
         town
-    }
-
-    fn fresh(&mut self) -> Fresh {
-        self.drawn += 1;
-        let mut fresh = Fresh { id: [0; 10], secret: [7; 32] };
-        fresh.id[2..].copy_from_slice(&self.drawn.to_be_bytes());
-        fresh.secret[24..].copy_from_slice(&self.drawn.to_be_bytes());
-        fresh
     }
 
     fn take(&mut self, what: u8, whom: usize, much: u64) {
@@ -118,7 +106,7 @@ impl Town {
             ..Wish::default()
         };
         let plan = pats::plan(wish).unwrap();
-        let fresh = self.fresh();
+        let fresh = self.draws.fresh();
         let (id, active) = self.users[user];
         let terms = Terms { settings: &self.settings, keyring: &self.keyring };
         let minted = self.rows.change(self.now * 1000, |txn| {
@@ -177,7 +165,7 @@ impl Town {
 
     fn rotate(&mut self, whom: usize, overlap: u64) {
         let Some(at) = self.picked(whom) else { return };
-        let fresh = self.fresh();
+        let fresh = self.draws.fresh();
         let id = self.tokens[at].id;
         let terms = Terms { settings: &self.settings, keyring: &self.keyring };
         let rotated = self.rows.change(self.now * 1000, |txn| {

@@ -14,9 +14,9 @@ use bearerd::http::reply::Reply;
 use bearerd::http::router::{Errors, Found, Reads, Route, Router};
 use bearerd::http::routes;
 use bearerd::http::server::{Door, Facts, Peer, Request};
+use bearerd::records::Txn;
 use bearerd::records::meta::AuditHead;
-use bearerd::records::{By, Txn};
-use bearerd::rules::access::{Caller, Right, decide};
+use bearerd::rules::access::Right;
 use bearerd::rules::clients::{self, NewClient};
 use bearerd::rules::enrollment::{self, FreshHost, Joining, Proof, Statement, Wanted, Wish as Enrol};
 use bearerd::rules::links::{self, NewLink};
@@ -29,8 +29,9 @@ use bearerd::rules::{Refusal, Terms, sessions};
 use bearerd::settings::Settings;
 use bearerd::store::{Founding, FreshStore, Options, Store, TimeSource};
 use bearerd::token::service_secrets::{Service, Slot};
-use bearerd::token::{Key, KeyId, Keyring, Secret, ServiceName, ServiceSecrets, UserId};
+use bearerd::token::{Key, Secret, ServiceName, ServiceSecrets, UserId};
 
+use super::ground::{keyring, operator, root};
 use super::requests::{Plain, plainly};
 
 const NOW: u64 = 1_800_000_000;
@@ -93,14 +94,6 @@ fn fresh(number: u8) -> Fresh {
     Fresh { id: [number; 10], secret: [number; 32] }
 }
 
-fn operator() -> By {
-    decide(Right::Operate, Caller::local(0)).unwrap().by()
-}
-
-fn keyring() -> Keyring {
-    Keyring::generate(KeyId::new("k1").unwrap(), &std::array::from_fn(|at| at as u8)).unwrap()
-}
-
 const SERVICES: [(&str, &str, &str); 2] = [
     ("scheduler", "admin", "0123456789abcdef0123456789abcdef"),
     ("reporter", "reports", "fedcba9876543210fedcba9876543210"),
@@ -132,8 +125,8 @@ fn store() -> Store {
 /// Everything in one operation, so that a house is made quickly.
 fn furnish(txn: &mut Txn<'_>, terms: Terms<'_>) -> Result<(Vec<Asker>, Vec<String>), Refusal> {
     let (mut askers, mut names) = (Vec::new(), Vec::new());
-    let admin = decide(Right::Administrate, Caller::local(0))?;
-    let others = decide(Right::MintForOthers, Caller::local(0))?;
+    let admin = root(Right::Administrate);
+    let others = root(Right::MintForOthers);
     let mut drawn = 0;
     let mut next = || {
         drawn += 1;
