@@ -209,6 +209,7 @@ fn tokens_from_the_command_line() {
     ends(&daemon, NOT_FOUND, &["token", "lookup"], &unknown);
     ends(&daemon, NOT_FOUND, &["token", "create", "x", "--user", "nobody@example.org"], "");
     ends(&daemon, USAGE, &["token", "revoke-all", "--yes"], "");
+    ends(&daemon, USAGE, &["token", "revoke-all", "--dry-run"], "");
     ends(&daemon, USAGE, &["token", "update", &id], "");
     ends(&daemon, USAGE, &["token", "create", "x", "--user", "ada@example.org", "--expires", "soon"], "");
     ends(&daemon, USAGE, &["token", "create"], "");

@@ -27,23 +27,26 @@ const ID_BYTES_MAX: usize = 40;
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
+/// What the options are listed under that every command takes, apart from those that are its own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options that every command takes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Common {
     /// The admin socket of the daemon to ask
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The configuration file of the daemon
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The data directory of the daemon
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
-    /// Do not ask whether it is meant
-    #[arg(long, short = 'y', global = true)]
+    /// Do not ask for confirmation
+    #[arg(long, short = 'y', global = true, help_heading = EVERYWHERE)]
     pub yes: bool,
 }
 

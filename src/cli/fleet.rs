@@ -141,11 +141,11 @@ pub(super) enum Host {
         #[arg(long, value_name = "SPAN", value_parser = span)]
         overlap: Option<u64>,
     },
-    /// Seal new credentials for a host: the JSON object in a file, or on standard input
+    /// Seal new credentials for a host
     Credentials {
         /// Its id or name
         host: String,
-        /// The file, `-` for standard input
+        /// A file with the JSON object; without, or with `-`, it is read from standard input
         file: Option<PathBuf>,
     },
 }

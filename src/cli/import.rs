@@ -152,7 +152,9 @@ impl Import {
             }
         }
         let said = format!(
-            "{tokens} tokens {would}taken in, {owners} owners {would}made, {} known already",
+            "{} {would}taken in, {} {would}made, {} known already",
+            output::counted(*tokens, "token"),
+            output::counted(*owners, "owner"),
             duplicates.len()
         );
         common.done(&shown, &said)

@@ -109,10 +109,12 @@ fn reseal(common: &Common) -> Result<(), Stop> {
         let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
         resealed += number("resealed");
         if number("damaged") > 0 {
-            output::tell(&format!("{} rows could not be opened and stay as they are", number("damaged")));
+            let rows = output::counted(number("damaged"), "row");
+            output::tell(&format!("not opened, and left as they are: {rows}"));
         }
         if answer.get("unfinished").and_then(Value::as_bool) != Some(true) {
-            return common.done(&json!({"resealed": resealed}), &format!("{resealed} rows sealed again"));
+            let rows = output::counted(resealed, "row");
+            return common.done(&json!({"resealed": resealed}), &format!("{rows} sealed again"));
         }
     }
 }

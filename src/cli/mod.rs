@@ -67,9 +67,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What stands below the options of `bearerd --help` and in its manual page.
+const AFTER: &str = "\
+Exit codes: 0 done; 1 failed; 2 called wrongly; 3 not there; 4 not allowed; 5 the daemon cannot be reached; \
+6 in conflict with what is there; 10 not active (`verify`).
+
+Environment: BEARERD_SOCKET names the admin socket as `--socket` does; BEARERD_LOG sets what `serve` logs, such as \
+`debug` or `bearerd::http=debug`.";
+
 /// The token daemon: mints, verifies, revokes and accounts for every token of a self-hosted product.
 #[derive(Debug, Parser)]
-#[command(name = "bearerd", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "bearerd", version, propagate_version = true, max_term_width = 100, after_help = AFTER)]
 struct Line {
     #[command(flatten)]
     common: Common,
@@ -81,7 +89,7 @@ struct Line {
 enum Command {
     /// Run the daemon
     Serve(Serve),
-    /// How the daemon is
+    /// Show how the daemon is
     Status,
     /// Mint a new install token, alone on standard output; the one before dies
     InstallToken {
@@ -91,7 +99,7 @@ enum Command {
     },
     /// Have the daemon read its configuration, keys and secrets again
     Reload,
-    /// People
+    /// Users
     #[command(subcommand, visible_alias = "users")]
     User(user::User),
     /// Tokens of every kind and owner
@@ -109,7 +117,7 @@ enum Command {
     /// Magic links
     #[command(subcommand, visible_alias = "links")]
     Link(fleet::Link),
-    /// What happened
+    /// The audit log
     #[command(subcommand)]
     Audit(operate::Audit),
     /// The keyring
@@ -128,7 +136,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Put a backup in the place of the store of a stopped daemon; what ended since stays ended
+    /// Replace the store of a stopped daemon by a backup; what ended since stays ended
     Restore(restore::Restore),
     /// Check the configuration and, while the daemon is stopped, everything that its store holds
     Check,
@@ -139,20 +147,20 @@ enum Command {
     Compact,
     /// Print a completion script
     Completions {
-        /// bash, zsh, fish
+        /// The shell it is for
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write all of them into a folder
     Man {
-        /// The folder
+        /// The folder; without one, the page of `bearerd` itself goes to standard output
         folder: Option<PathBuf>,
     },
-    /// Whether a token is active: exit code 0 or 10; the token is read from standard input
+    /// Say whether a token is active; the exit code is 0 if it is, 10 if not
     Verify {
-        /// `-` for standard input, or a file
+        /// A file with the token; without, or with `-`, it is read from standard input
         from: Option<PathBuf>,
     },
-    /// Every check of a token's verification and its outcome; the token is read from standard input
+    /// Show every check of a token's verification and how it came out
     Explain(operate::Explain),
 }
 

@@ -65,12 +65,12 @@ pub(super) fn explain(common: &Common, asked: &Explain) -> Result<(), Stop> {
         return output::json(&answer);
     }
     let checks = answer.get("checks").and_then(Value::as_array).cloned().unwrap_or_default();
-    output::table(&[("check", "/check"), ("outcome", "/outcome"), ("", "/detail")], &checks)
+    output::table(&[("check", "/check"), ("outcome", "/outcome"), ("seen", "/seen")], &checks)
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// `-` for standard input, or a file
+    /// A file with the token; without, or with `-`, it is read from standard input
     from: Option<String>,
     /// The address that it is used from
     #[arg(long, value_name = "ADDRESS")]
@@ -120,7 +120,8 @@ pub(super) fn reset_clock(common: &Common) -> Result<(), Stop> {
     )?;
     let reset = common.ask(Method::POST, "/v1/admin/clock/reset", None)?;
     let revived = reset.get("revived").and_then(Value::as_u64).unwrap_or_default();
-    common.done(&reset, &format!("the highest time is now; {revived} tokens live again"))
+    let tokens = output::counted(revived, "token");
+    common.done(&reset, &format!("the highest time is now; come back to life: {tokens}"))
 }
 
 /// `bearerd compact`: while the daemon runs.
@@ -147,10 +148,6 @@ fn compact_offline(common: &Common) -> Result<Value, Stop> {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Print the whole log as JSON lines, oldest first
-    Export,
-    /// Check that no entry was changed, removed or put in
-    Verify,
     /// List entries, newest first
     #[command(visible_alias = "ls")]
     List {
@@ -171,6 +168,10 @@ pub(super) enum Audit {
         #[arg(long, short = 'f')]
         follow: bool,
     },
+    /// Print the whole log as JSON lines, oldest first
+    Export,
+    /// Check that no entry was changed, removed or put in
+    Verify,
 }
 
 #[derive(Debug, Args)]

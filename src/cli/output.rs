@@ -184,6 +184,11 @@ pub fn size(bytes: u64) -> String {
     format!("{whole}.{tenths} {name}")
 }
 
+/// So many of what `one` is the word for, such as `1 token` and `2 tokens`.
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Prints one thing as a list of facts, fact by fact; what lies within another is named by its path.
 pub fn facts(item: &Value) -> Result<(), Stop> {
     if !item.is_object() {
@@ -348,6 +353,12 @@ mod tests {
         let narrow = row(Some(10));
         assert!(narrow.starts_with(&"i".repeat(20)), "an id is never cut: {narrow}");
         assert!(narrow.contains("nnnnnnn…  2 h ago"), "{narrow}");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let told = [0, 1, 2].map(|number| counted(number, "token"));
+        assert_eq!(told, ["0 tokens", "1 token", "2 tokens"]);
     }
 
     #[test]

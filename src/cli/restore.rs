@@ -150,17 +150,17 @@ impl Restore {
             "may_have_come_back": revived,
         });
         let place =
-            kept.map_or_else(String::new, |kept| format!("; the one it replaced is {}", kept.display()));
+            kept.map_or_else(String::new, |kept| format!("; the one before is kept as {}", kept.display()));
         common.done(
             &shown,
             &format!(
-                "{} is the store now, with {} tokens, {} users, {} hosts and {} clients ended or restricted as they \
-                 had been since{place}",
+                "{} is the store now{place}; ended or restricted again, as they had been since the backup: {}, {}, \
+                 {}, {}",
                 self.file.display(),
-                carried.tokens,
-                carried.users,
-                carried.hosts,
-                carried.clients,
+                output::counted(carried.tokens, "token"),
+                output::counted(carried.users, "user"),
+                output::counted(carried.hosts, "host"),
+                output::counted(carried.clients, "client"),
             ),
         )
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,9 @@ const COLUMNS: &[Column] = &[
     ("expires", "/expires_at"),
     ("last used", "/last_used_at"),
 ];
+
+/// What can name the tokens of `revoke-all`; one of these there has to be.
+const FILTERS: [&str; 5] = ["user", "host", "client", "kind", "created_before"];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
@@ -80,7 +83,7 @@ pub(super) enum Token {
         /// Its id
         id: String,
     },
-    /// Give a personal access token anew: name, scope and span stay; the new one goes alone to standard output
+    /// Replace a personal access token by one of the same name, scope and span, which goes alone to standard output
     Rotate {
         /// Its id
         id: String,
@@ -88,19 +91,19 @@ pub(super) enum Token {
         #[arg(long, value_name = "SPAN", value_parser = span)]
         overlap: Option<u64>,
     },
-    /// Revoke tokens, by id, or one that somebody found, read from standard input
+    /// Revoke tokens by id, or one whose text is read from standard input
     #[command(visible_aliases = ["rm", "delete"])]
     Revoke {
         /// Their ids; `-` for a token's text on standard input
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Revoke all tokens that a filter names
+    /// Revoke all tokens that fit a filter
     #[command(visible_alias = "revoke-many")]
     RevokeAll(RevokeAll),
-    /// Find the row of a token that somebody found, without using it; the token is read from standard input
+    /// Show the row of a token that somebody found, without using it
     Lookup {
-        /// `-` for standard input, or a file
+        /// A file with the token; without, or with `-`, it is read from standard input
         from: Option<PathBuf>,
     },
 }
@@ -135,8 +138,10 @@ pub(super) struct Create {
     metadata: Option<PathBuf>,
 }
 
+// Not the group of all its options, which would take `--dry-run` for a filter.
 #[derive(Debug, Args)]
-#[group(id = "filter", required = true, multiple = true, args = ["user", "host", "client", "kind", "created_before"])]
+#[group(skip)]
+#[command(group = ArgGroup::new("filter").required(true).multiple(true).args(FILTERS))]
 pub(super) struct RevokeAll {
     /// Those of this user, by id or e-mail
     #[arg(long)]
@@ -285,16 +290,18 @@ impl RevokeAll {
             body.insert("dry_run".to_owned(), dry_run.into());
             common.ask(Method::POST, "/v1/admin/tokens/revoke", Some(&Value::Object(body)))
         };
-        let count = |answer: &Value, what| answer.get(what).and_then(Value::as_u64).unwrap_or_default();
+        let tokens = |answer: &Value, what| {
+            output::counted(answer.get(what).and_then(Value::as_u64).unwrap_or_default(), "token")
+        };
         if self.dry_run {
             let answer = ask(true)?;
-            return common.done(&answer, &format!("{} tokens would be revoked", count(&answer, "matches")));
+            return common.done(&answer, &format!("{} would be revoked", tokens(&answer, "matches")));
         }
         if !common.yes {
-            common.confirm(&format!("{} tokens will be revoked", count(&ask(true)?, "matches")))?;
+            common.confirm(&format!("{} will be revoked", tokens(&ask(true)?, "matches")))?;
         }
         let answer = ask(false)?;
-        common.done(&answer, &format!("{} tokens revoked", count(&answer, "revoked")))
+        common.done(&answer, &format!("{} revoked", tokens(&answer, "revoked")))
     }
 }
 

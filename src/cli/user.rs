@@ -75,7 +75,7 @@ pub(super) enum User {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Deactivate a user: its sessions end, its tokens rest
+    /// Deactivate a user: its sessions end, its tokens do not work until it is reactivated
     #[command(visible_alias = "disable")]
     Deactivate {
         /// Its id or e-mail

@@ -27,7 +27,9 @@ pub(super) fn install_token(minted: &Minted, url: &str) {
 
 /// Says that setup is pending and how to get a token that nobody has seen.
 pub(super) fn setup_pending() {
-    say("setup is pending: there is no admin yet; `bearerd install-token` mints a token that makes one");
+    say(
+        "setup is pending: `bearerd install-token` mints the token that makes the first admin, or lets one back in",
+    );
 }
 
 /// Says where it listens.
