@@ -56,7 +56,43 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::{Listen, Settings};
+    use super::RESTART_ONLY;
+
+    #[test]
+    fn the_manual_and_the_example_mark_just_these() {
+        let page = include_str!("../../docs/man/bearerd.toml.5");
+        let example = include_str!("../../systemd/bearerd.toml");
+        let expected: BTreeSet<String> = RESTART_ONLY.iter().map(|row| row.name.to_owned()).collect();
+
+        let mut section = "";
+        let mut of_page = BTreeSet::new();
+        for line in page.lines() {
+            if let Some(name) = line.strip_prefix(".SH [") {
+                section = name.trim_end_matches(']');
+            } else if let Some((name, said)) = line.strip_prefix(".BR ").and_then(|rest| rest.split_once(' '))
+                && said.ends_with("restart)\"")
+            {
+                of_page.insert(format!("{section}.{name}"));
+            }
+        }
+        assert_eq!(of_page, expected);
+
+        // A paragraph of the example is what it says, then the settings that it says it of.
+        let mut section = "";
+        let mut of_example = BTreeSet::new();
+        for paragraph in example.split("\n\n").skip_while(|paragraph| !paragraph.starts_with('[')) {
+            if let Some(name) = paragraph.lines().find_map(|line| line.strip_prefix('[')) {
+                section = name.trim_end_matches(']');
+            } else if paragraph.contains("Restart.") {
+                let set = paragraph.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = "));
+                of_example.extend(set.map(|(name, _)| format!("{section}.{name}")));
+            }
+        }
+        assert_eq!(of_example, expected);
+    }
 
     #[test]
     fn a_reload_names_what_it_cannot_change_and_keeps_it() {
