@@ -520,6 +520,26 @@ fn while_the_store_cannot_be_written_verification_goes_on_and_service_comes_back
     daemon.cli(&["audit", "verify"]).expect(0);
 }
 
+/// A stop brings last uses to the disk. Where it is full they are lost, which the log says; nothing that was
+/// acknowledged is, and the stop is one.
+#[test]
+fn a_stop_on_a_full_disk_ends_with_0_warns_of_what_was_not_written_and_loses_nothing() {
+    let mut daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let pat = anna.any_pat();
+    limit(&daemon, Resource::Fsize, Some(64 * 1024));
+    daemon.bearer(&pat).get("/v1/me").expect(200);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.stderr());
+    let told = daemon.stderr();
+    assert!(told.lines().any(|line| line.contains("\"warn\"") && line.contains("last uses")), "{told}");
+    assert!(!told.contains("\"error\",") && !told.contains("panicked"), "{told}");
+    daemon.start_again();
+    assert!(daemon.is_active(&pat));
+    daemon.stop();
+    daemon.cli(&["check"]).expect(0);
+}
+
 #[test]
 fn more_clients_than_descriptors_do_not_end_the_listener() {
     let daemon = Daemon::start();

@@ -71,6 +71,8 @@ fn rotate(common: &Common) -> Result<(), Stop> {
         }
         Err(stop) => return Err(stop),
     };
+    // Held from before the old keys are read: two rotations at once come one after the other.
+    let exchange = keyring::Exchange::begin(&path);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let advice = match error.kind() {
             std::io::ErrorKind::NotFound => "no daemon answers, and the first start makes the keyring",
@@ -88,7 +90,7 @@ fn rotate(common: &Common) -> Result<(), Stop> {
         count += 1;
     }
     let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
-    if let Err(fault) = keyring::replace(&path, &new) {
+    if let Err(fault) = exchange.and_then(|exchange| exchange.put(&new)) {
         output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
         return output::line(new.to_text().expose().trim_end());
     }

@@ -4,11 +4,12 @@
 //! no moment half a keyring is to be found. The first one is never put over a file that is there already:
 //! a keyring that is lost takes everything with it that was sealed under it. Draws no randomness.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::process;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::locate::KeyringPlace;
 use super::secret_file::{self, ReadFault};
@@ -117,60 +118,107 @@ pub fn read_or_make(place: &KeyringPlace, first: &Keyring) -> Result<Read, Keyri
     }
 }
 
-/// Exchanges the keyring for another in one step; the file keeps its owner and permissions. When this has
-/// returned, the exchange survives a loss of power.
-pub fn replace(path: &Path, keyring: &Keyring) -> Result<(), KeyringFileFault> {
-    // A symbolic link stays, and leads to the new file.
-    let exchange = || {
-        let path = path.canonicalize()?;
-        let facts = path.metadata()?;
-        let new = Beside::write(&path, &keyring.to_text())?;
-        let made = new.file.metadata()?;
-        if (made.uid(), made.gid()) != (facts.uid(), facts.gid()) {
-            fchown(&new.file, Some(facts.uid()), Some(facts.gid()))?;
-        }
-        new.file.set_permissions(Permissions::from_mode(facts.mode() & MODE_BITS))?;
-        new.file.sync_all()?;
-        fs::rename(&new.path, &path)?;
-        sync_folder(&path)
-    };
-    exchange().map_err(|error| KeyringFileFault::Unwritable { path: path.to_owned(), error })
+/// A keyring that is about to be exchanged. Of two who want to, one waits until the other has: what is read while
+/// this is held is what will be replaced, so that nobody's new key is lost.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Where the file itself is: a symbolic link stays, and leads to the new one.
+    path: PathBuf,
+    new: Beside,
+}
+
+impl Exchange {
+    /// Waits for whoever exchanges it now. The file must be there.
+    pub fn begin(path: &Path) -> Result<Self, KeyringFileFault> {
+        let begin = || {
+            let path = path.canonicalize()?;
+            let new = Beside::open(&path)?;
+            Ok(Self { path, new })
+        };
+        begin().map_err(|error| KeyringFileFault::Unwritable { path: path.to_owned(), error })
+    }
+
+    /// Puts another in its place in one step; the file keeps its owner and permissions. When this has returned, the
+    /// exchange survives a loss of power.
+    pub fn put(self, keyring: &Keyring) -> Result<(), KeyringFileFault> {
+        let Self { path, mut new } = self;
+        let mut put = || {
+            let (facts, made) = (path.metadata()?, new.file.metadata()?);
+            if (made.uid(), made.gid()) != (facts.uid(), facts.gid()) {
+                fchown(&new.file, Some(facts.uid()), Some(facts.gid()))?;
+            }
+            new.write(&keyring.to_text())?;
+            new.file.set_permissions(Permissions::from_mode(facts.mode() & MODE_BITS))?;
+            new.file.sync_all()?;
+            new.rename(&path)?;
+            sync_folder(&path)
+        };
+        put().map_err(|error| KeyringFileFault::Unwritable { path: path.clone(), error })
+    }
 }
 
 /// Puts a text where nothing is.
 fn make(path: &Path, text: &Secret) -> io::Result<()> {
-    let new = Beside::write(path, text)?;
+    let mut new = Beside::open(path)?;
+    new.write(text)?;
     new.file.sync_all()?;
     // Unlike a rename, a link fails where something is.
     fs::hard_link(&new.path, path)?;
     sync_folder(path)
 }
 
-/// A file on its way to its name; what is left under the other name goes away with this.
+/// A file on its way to the keyring's name, under the only other name that there is for one: whoever holds it locked
+/// there is alone in writing a keyring, and what killed processes leave never becomes more.
+#[derive(Debug)]
 struct Beside {
     path: PathBuf,
     file: File,
+    /// Whether the other name still leads to it.
+    named: bool,
 }
 
 impl Beside {
-    fn write(target: &Path, text: &Secret) -> io::Result<Self> {
+    /// An empty file of one's own, after whoever else writes one has come to an end.
+    fn open(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let path = target.with_file_name(format!(".{}.new-{}", name.to_string_lossy(), process::id()));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+        let path = target.with_file_name(format!(".{}.new", name.to_string_lossy()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let file = File::from(openat(CWD, &path, flags, Mode::from_raw_mode(MADE_MODE))?);
+            file.lock()?;
+            let facts = file.metadata()?;
+            match path.symlink_metadata() {
+                Ok(there) if (there.dev(), there.ino()) == (facts.dev(), facts.ino()) => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                // It was given its name, or taken away, while this one waited.
+                Ok(_) | Err(_) => continue,
+            }
+            if facts.len() == 0 && facts.nlink() == 1 {
+                return Ok(Self { path, file, named: true });
+            }
+            // Left by a process that was killed. It may have the keyring's name already as well, so that it is
+            // taken away and not written over.
+            fs::remove_file(&path)?;
         }
-        let file = OpenOptions::new().write(true).create_new(true).mode(MADE_MODE).open(&path)?;
-        let mut beside = Self { path, file };
-        beside.file.write_all(text.expose().as_bytes())?;
-        Ok(beside)
+    }
+
+    fn write(&mut self, text: &Secret) -> io::Result<()> {
+        self.file.write_all(text.expose().as_bytes())
+    }
+
+    fn rename(&mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        self.named = false;
+        Ok(())
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // After a rename there is nothing left under this name, and that is well.
-        let _ = fs::remove_file(&self.path);
+        if self.named {
+            // What cannot be removed is taken away by the next.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -215,6 +263,10 @@ mod tests {
         fs::write(&path, keyring("one").to_text().expose()).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         path
+    }
+
+    fn exchange(path: &Path, keyring: &Keyring) -> Result<(), KeyringFileFault> {
+        Exchange::begin(path)?.put(keyring)
     }
 
     #[test]
@@ -298,9 +350,7 @@ mod tests {
         let path = written(folder.path(), 0o400);
         let link = folder.path().join("link");
         symlink("keyring", &link).unwrap();
-        let stale = folder.path().join(format!(".keyring.new-{}", process::id()));
-        fs::write(&stale, "left by a process that died").unwrap();
-        replace(&link, &keyring("two")).unwrap();
+        exchange(&link, &keyring("two")).unwrap();
         assert_eq!(current(&read(&KeyringPlace::Configured(link.clone())).unwrap()), "two");
         assert!(link.is_symlink());
         let names: Vec<String> = listing(folder.path()).into_iter().map(|(name, _)| name).collect();
@@ -308,10 +358,67 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o400);
     }
 
+    /// A process that was killed had written half, or had made the keyring and not yet taken the other name away.
+    #[test]
+    fn what_killed_writers_left_goes_with_the_next_and_the_keyring_stays_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 0o600);
+        let beside = folder.path().join(".keyring.new");
+        let killed: [&dyn Fn(); 3] =
+            [&|| fs::write(&beside, "curr").unwrap(), &|| fs::write(&beside, "").unwrap(), &|| {
+                fs::hard_link(&path, &beside).unwrap();
+            }];
+        for (number, killed) in killed.into_iter().enumerate() {
+            killed();
+            let begun = Exchange::begin(&path).unwrap();
+            read(&KeyringPlace::Configured(path.clone())).unwrap();
+            let id = format!("after-{number}");
+            begun.put(&keyring(&id)).unwrap();
+            assert_eq!(current(&read(&KeyringPlace::Configured(path.clone())).unwrap()), id);
+            assert_eq!(listing(folder.path()), [("keyring".to_owned(), 0o600)]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_under_the_other_name_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 0o600);
+        let beside = folder.path().join(".keyring.new");
+        symlink("keyring", &beside).unwrap();
+        assert!(matches!(Exchange::begin(&path), Err(KeyringFileFault::Unwritable { .. })));
+        assert!(beside.is_symlink());
+        assert_eq!(current(&read(&KeyringPlace::Configured(path)).unwrap()), "one");
+    }
+
+    #[test]
+    fn of_many_who_exchange_at_once_none_loses_anothers_key() {
+        const EACH: usize = 6;
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 0o600);
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let exchange = Exchange::begin(path).unwrap();
+                        let old = read(&KeyringPlace::Configured(path.clone())).unwrap().keyring;
+                        let id = KeyId::new(&format!("{writer}-{number}")).unwrap();
+                        let mut fresh = [7; 32];
+                        fresh[0] = u8::try_from(writer * EACH + number + 10).unwrap();
+                        exchange.put(&old.rotated(id, &fresh).unwrap()).unwrap();
+                    }
+                });
+            }
+        });
+        let keys = read(&KeyringPlace::Configured(path)).unwrap().keyring.ids().count();
+        assert_eq!(keys, 1 + 8 * EACH);
+        assert_eq!(listing(folder.path()).len(), 1);
+    }
+
     #[test]
     fn an_exchange_needs_something_to_exchange() {
         let folder = tempfile::tempdir().unwrap();
-        let fault = replace(&folder.path().join("keyring"), &keyring("two")).unwrap_err();
+        let fault = exchange(&folder.path().join("keyring"), &keyring("two")).unwrap_err();
         assert!(matches!(fault, KeyringFileFault::Unwritable { .. }));
         assert!(listing(folder.path()).is_empty());
     }

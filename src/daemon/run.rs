@@ -65,7 +65,10 @@ pub fn serve(asked: &Asked) -> Result<(), StartError> {
         .map_err(StartError::system("starting the runtime"))?;
     let outcome = runtime.block_on(run(&app, &located, passed, signals));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    app.store().close()?;
+    // Whatever was acknowledged is on the disk already; with a full one, that is no reason to end otherwise than asked.
+    if let Err(error) = app.store().close() {
+        tracing::warn!(%error, "the store was left as it stood; the next start goes on from there");
+    }
     outcome
 }
 
@@ -130,7 +133,7 @@ async fn run(
     let _ = serving.await;
     timers.shutdown().await;
     if let Err(failure) = app.flush().await {
-        tracing::error!(%failure, "what was noted could not be brought to the disk");
+        tracing::warn!(%failure, "last uses and refusals of the last seconds are lost: they could not be brought to the disk");
     }
     tracing::info!("stopped");
     Ok(())

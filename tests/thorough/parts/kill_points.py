@@ -628,6 +628,8 @@ class KeysRotate(Deed):
     def finish(self, home, daemon, done):
         again = home.cli("keys", "rotate")
         insist(again.returncode == 0, "keys rotate again:", again.stderr)
+        left = [path.name for path in daemon.home.data.iterdir() if "keyring" in path.name]
+        insist(left == ["keyring"], "beside the keyring:", left)
         # An answer that was sealed under the first key opens.
         Reseal.finish(self, home, daemon, done)
 
