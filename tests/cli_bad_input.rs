@@ -158,6 +158,15 @@ impl Disk {
             _ => None,
         }
     }
+
+    /// Fills it up but for so many bytes, with a file that can be removed.
+    fn fill_but_for(&self, bytes: u64) -> PathBuf {
+        let free = rustix::fs::statvfs(&self.0).unwrap();
+        let ballast = self.0.join("ballast");
+        let length = (free.f_bavail * free.f_frsize).saturating_sub(bytes);
+        fs::write(&ballast, vec![7; usize::try_from(length).unwrap()]).unwrap();
+        ballast
+    }
 }
 
 impl Drop for Disk {
@@ -186,11 +195,8 @@ fn a_backup_for_which_the_daemon_has_no_space_is_refused_and_the_daemon_goes_on(
     };
     let daemon = setup.start();
     let ada = daemon.user("ada@example.org", &[]);
-    let free = rustix::fs::statvfs(&disk.0).unwrap();
-    let ballast = disk.0.join("ballast");
     // Room for what a change writes, and not for a copy of the store.
-    let bytes = (free.f_bavail * free.f_frsize).saturating_sub(64 * 1024);
-    fs::write(&ballast, vec![7; usize::try_from(bytes).unwrap()]).unwrap();
+    let ballast = disk.fill_but_for(64 * 1024);
     let copy = daemon.file("copy");
     let refused = daemon.cli(&["backup", copy.to_str().unwrap()]);
     says(&refused, FAILED, &["could not make a copy of its store", "disk is full"]);
@@ -211,10 +217,7 @@ fn a_daemon_whose_disk_is_full_says_so_in_its_status() {
     };
     let daemon = setup.start();
     let ada = daemon.user("ada@example.org", &[]);
-    let free = rustix::fs::statvfs(&disk.0).unwrap();
-    let ballast = disk.0.join("ballast");
-    let bytes = usize::try_from(free.f_bavail * free.f_frsize).unwrap();
-    fs::write(&ballast, vec![7; bytes]).unwrap();
+    let ballast = disk.fill_but_for(0);
     let mint = || {
         let path = format!("/v1/users/{}/tokens", ada.id);
         let body = json!({"name": "large", "metadata": {"filler": "x".repeat(4_000)}});

@@ -317,6 +317,9 @@ fn a_pat_never_has_more_than_its_owner_has_now() {
     }
 }
 
+/// The methods that a path can have, as `OpenAPI` spells them.
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
 /// Routes that answer without a credential, or whose credential is in the body.
 const OPEN: [&str; 14] = [
     "get /healthz",
@@ -343,9 +346,7 @@ fn every_route_that_there_is_refuses_strangers_and_wrong_kinds() {
         ["nobody", "link as bearer", "enrolment as bearer", "install token as bearer", "portal cookie"];
     let mut asked = 0;
     for (path, item) in open_api["paths"].as_object().unwrap() {
-        for method in
-            ["get", "post", "put", "patch", "delete"].into_iter().filter(|method| item.get(method).is_some())
-        {
+        for method in METHODS.into_iter().filter(|method| item.get(method).is_some()) {
             // The admin socket's own routes do not exist for the others.
             if OPEN.contains(&format!("{method} {path}").as_str()) {
                 continue;
@@ -385,16 +386,12 @@ fn every_route_that_there_is_answers_the_methods_it_tells_and_no_other() {
         if path.starts_with("/v1/authorize") {
             continue;
         }
-        for method in
-            ["get", "post", "put", "patch", "delete"].into_iter().filter(|method| item.get(method).is_none())
-        {
+        for method in METHODS.into_iter().filter(|method| item.get(method).is_none()) {
             let answer = root.request(&method.to_uppercase(), &filled(path)).send();
             answer.refused(405, "method_not_allowed");
             let allow = answer.header("allow").unwrap().to_ascii_lowercase();
             let allowed: Vec<&str> = allow.split(',').map(str::trim).collect();
-            for told in
-                ["get", "post", "put", "patch", "delete"].into_iter().filter(|told| item.get(told).is_some())
-            {
+            for told in METHODS.into_iter().filter(|told| item.get(told).is_some()) {
                 assert!(allowed.contains(&told), "{path}: {told} is not in {allow}");
             }
             assert!(!allowed.contains(&method), "{path}: {method} is in {allow}");

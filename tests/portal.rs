@@ -234,8 +234,7 @@ fn a_bad_link_is_a_401_page_for_a_browser_and_a_problem_for_the_rest() {
     enter(&daemon, &tokens[0]).expect(401);
     daemon.nobody().get("/portal/enter").expect(401);
     let token = link_token(&daemon, json!({}));
-    let twice = daemon.nobody().get(&format!("/portal/enter?token={token}&token=x"));
-    assert_ne!(twice.status, 303, "two tokens");
+    daemon.nobody().get(&format!("/portal/enter?token={token}&token=x")).expect(401);
 }
 
 #[test]
@@ -373,7 +372,7 @@ fn logout_clears_the_cookie() {
     let cookie = daemon.portal_cookie(&link_token(&daemon, json!({})));
     daemon.browser(&cookie).get("/portal/logout").expect(405);
     let answer = daemon.browser(&cookie).form("/portal/logout", &[]);
-    assert!([200, 204, 303].contains(&answer.status), "{}", answer.status);
+    answer.expect(204);
     let set = answer.header("set-cookie").expect("a cookie that clears");
     assert!(set.starts_with("portal_session=;"), "{set}");
     assert!(set.contains("Max-Age=0") || set.contains("1970"), "{set}");
@@ -440,8 +439,7 @@ fn a_preview_reuses_the_projects_client() {
     let daemon = Daemon::start();
     let operator = daemon.user("olga@example.org", &["operator"]);
     let client = daemon.client("acme");
-    let put = operator.put("/v1/projects/p1/client", json!({"client_id": client}));
-    assert!([200, 201, 204].contains(&put.status), "{}", put.text());
+    operator.put("/v1/projects/p1/client", json!({"client_id": client})).expect(200);
     let seen = operator.post("/v1/projects/p1/preview", json!({})).expect(200);
     assert_eq!(seen["client"]["id"], client);
     operator.put("/v1/projects/p1/client", json!({"client_id": "client_01jd8w3m5ze8vr3pa0n2q9k6ms"}));

@@ -130,8 +130,9 @@ fn a_demotion_deactivation_or_logout_counts_at_once_on_open_connections() {
 }
 
 #[test]
-fn of_a_consumption_and_a_revocation_at_once_no_agent_outlives_the_revocation_of_its_token() {
+fn of_a_consumption_and_a_revocation_at_once_one_comes_first_and_the_other_does_nothing() {
     let daemon = Daemon::start();
+    let mut hosts = 0;
     for round in 0..30 {
         let made = daemon.enrollment(json!({}));
         let (token, id) = (text_of(&made, "token"), text_of(&made, "id"));
@@ -143,10 +144,20 @@ fn of_a_consumption_and_a_revocation_at_once_no_agent_outlives_the_revocation_of
                 root.delete(&format!("/v1/enrollments/{id}"))
             }
         });
+        answers[1].expect(204);
         let enrolled = answers[0].status == 201;
         assert!(enrolled || answers[0].status == 401, "{}", answers[0].text());
+        if enrolled {
+            let agent = text_of(&answers[0].json(), "agent_token");
+            assert!(daemon.is_active(&agent), "round {round}: it was enrolled, and is no agent");
+            hosts += 1;
+        }
+        let enrolments = root.get("/v1/enrollments").expect(200);
+        let state = &by_id(&enrolments, &id).unwrap()["state"];
+        assert_eq!(state, if enrolled { "consumed" } else { "revoked" }, "round {round}");
         nobody.post("/v1/enroll", people::enrolling(&token, &format!("again{round}"))).expect(401);
     }
+    assert_eq!(daemon.root().all("/v1/hosts").len(), hosts, "whoever was refused is no host");
 }
 
 #[test]
