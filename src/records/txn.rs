@@ -340,30 +340,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        records::shelf::Shelf,
-        token::{Key, TokenId},
-    };
-
-    struct Nothing(StoreKeys);
-
-    impl View for Nothing {
-        fn keys(&self) -> &StoreKeys {
-            &self.0
-        }
-        fn bytes(&self, _: TableId, _: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-            Ok(None)
-        }
-        fn scan(&self, _: TableId, _: KeyRange<'_>, _: Direction, _: &mut Visit<'_>) -> Result<(), Fault> {
-            Ok(())
-        }
-    }
+    use crate::{records::shelf::Shelf, token::TokenId};
 
     #[test]
     fn ids_of_one_millisecond_sort_by_the_turns_of_their_operations() {
-        let nothing = Nothing(StoreKeys::derive(&Key::new([1; 32])));
+        let shelf = Shelf::new();
         let id = |turn: u16, random: [u8; 10]| {
-            let txn = Txn::new(&nothing, 7).at_turn(turn);
+            let txn = Txn::new(&shelf, 7).at_turn(turn);
             TokenId::from_parts(txn.now_ms(), txn.in_turn(random))
         };
         assert!(id(0, [255; 10]) < id(1, [0; 10]));

@@ -179,12 +179,6 @@ mod tests {
         KeyId::new(id).unwrap()
     }
 
-    fn keyring() -> Keyring {
-        let root = std::array::from_fn(|place| u8::try_from(place).unwrap());
-        let first = Keyring::generate(key_id("k"), &root).unwrap();
-        first.rotated(key_id("next"), &root.map(|byte| byte + 1)).unwrap()
-    }
-
     fn link() -> TokenId {
         TokenId::parse("token_01h455vb4pex5vsknk084sn02q").unwrap()
     }
@@ -192,9 +186,12 @@ mod tests {
     /// The example of the module's text, which a few lines of Python make from that text alone.
     #[test]
     fn the_documented_example_is_minted_and_verified() {
-        let minted = mint(keyring().find("k").unwrap(), &STORE, link(), ISSUED);
+        let minted = mint(Keyring::supposed().find("k").unwrap(), &STORE, link(), ISSUED);
         assert_eq!(minted.expose(), KNOWN);
-        assert_eq!(verify(&keyring(), &STORE, KNOWN), Ok(CookieText { link: link(), issued: ISSUED }));
+        assert_eq!(
+            verify(&Keyring::supposed(), &STORE, KNOWN),
+            Ok(CookieText { link: link(), issued: ISSUED })
+        );
         assert!(
             include_str!("cookie.rs").contains(&format!("//! {KNOWN}\n")),
             "the module's text has it too"
@@ -203,7 +200,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, why: CookieFault) {
-        assert_eq!(verify(&keyring(), &STORE, text), Err(why), "{text}");
+        assert_eq!(verify(&Keyring::supposed(), &STORE, text), Err(why), "{text}");
     }
 
     #[test]
@@ -231,16 +228,16 @@ mod tests {
     fn another_store_another_key_and_a_key_that_is_gone_refuse_it() {
         let mut other = STORE;
         other[15] ^= 1;
-        assert_eq!(verify(&keyring(), &other, KNOWN), Err(CookieFault::Mac));
+        assert_eq!(verify(&Keyring::supposed(), &other, KNOWN), Err(CookieFault::Mac));
         let impostor = Keyring::generate(key_id("k"), b"0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(verify(&impostor, &STORE, KNOWN), Err(CookieFault::Mac));
-        let gone = keyring().without(&key_id("k")).unwrap();
+        let gone = Keyring::supposed().without(&key_id("k")).unwrap();
         assert_eq!(verify(&gone, &STORE, KNOWN), Err(CookieFault::UnknownKey));
     }
 
     #[test]
     fn other_keys_of_the_same_root_sign_no_cookie() {
-        let keyring = keyring();
+        let keyring = Keyring::supposed();
         let key = keyring.find("k").unwrap();
         let payload = KNOWN.split('.').nth(2).unwrap();
         let fields = Fields { key_id: "k", store_id: &STORE, payload };
@@ -257,7 +254,7 @@ mod tests {
     /// Signed by us, yet no payload that minting writes: the alphabet is checked after the MAC too.
     #[test]
     fn a_signed_payload_of_another_alphabet_is_refused() {
-        let keyring = keyring();
+        let keyring = Keyring::supposed();
         let payload = "+".repeat(PAYLOAD_CHARS);
         let fields = Fields { key_id: "k", store_id: &STORE, payload: &payload };
         let mac = fields.over(|parts| keyring.find("k").unwrap().cookie().mac(parts));
@@ -271,26 +268,26 @@ mod tests {
             for other in ' '..='~' {
                 let bad: String =
                     KNOWN.chars().enumerate().map(|(at, c)| if at == place { other } else { c }).collect();
-                assert_eq!(verify(&keyring(), &STORE, &bad).is_ok(), bad == KNOWN, "{bad}");
+                assert_eq!(verify(&Keyring::supposed(), &STORE, &bad).is_ok(), bad == KNOWN, "{bad}");
             }
-            assert!(verify(&keyring(), &STORE, &KNOWN[..place]).is_err());
+            assert!(verify(&Keyring::supposed(), &STORE, &KNOWN[..place]).is_err());
         }
     }
 
     proptest! {
         #[test]
         fn what_is_minted_verifies(store: [u8; 16], id: [u8; 16], issued: u64) {
-            let text = mint(keyring().current(), &store, TokenId::from_bytes(id), issued);
+            let text = mint(Keyring::supposed().current(), &store, TokenId::from_bytes(id), issued);
             prop_assert_eq!(text.expose().len(), "v1.next..".len() + PAYLOAD_CHARS + MAC_CHARS);
-            let read = verify(&keyring(), &store, text.expose()).unwrap();
+            let read = verify(&Keyring::supposed(), &store, text.expose()).unwrap();
             prop_assert_eq!(read, CookieText { link: TokenId::from_bytes(id), issued });
-            let again = mint(keyring().current(), &store, read.link, read.issued);
+            let again = mint(Keyring::supposed().current(), &store, read.link, read.issued);
             prop_assert_eq!(again.expose(), text.expose());
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "\\PC*", payload in "\\PC{32}", mac in "[A-Za-z0-9_-]{43}") {
-            let _ = (verify(&keyring(), &STORE, &text), verify(&keyring(), &STORE, &format!("v1.k.{payload}.{mac}")));
+            let _ = (verify(&Keyring::supposed(), &STORE, &text), verify(&Keyring::supposed(), &STORE, &format!("v1.k.{payload}.{mac}")));
         }
     }
 }

@@ -191,12 +191,6 @@ mod tests {
         KeyId::new(id).unwrap()
     }
 
-    fn keyring() -> Keyring {
-        let root = std::array::from_fn(|place| u8::try_from(place).unwrap());
-        let first = Keyring::generate(key_id("k"), &root).unwrap();
-        first.rotated(key_id("next"), &root.map(|byte| byte + 1)).unwrap()
-    }
-
     fn claims() -> Claims {
         Claims {
             iss: "http://127.0.0.1:8420".to_owned(),
@@ -214,9 +208,9 @@ mod tests {
 
     #[test]
     fn a_jwt_is_what_another_implementation_makes_it() {
-        let minted = mint(keyring().find("k").unwrap(), &claims()).unwrap();
+        let minted = mint(Keyring::supposed().find("k").unwrap(), &claims()).unwrap();
         assert_eq!(minted.expose(), KNOWN);
-        let read = verify(&keyring(), KNOWN).unwrap();
+        let read = verify(&Keyring::supposed(), KNOWN).unwrap();
         assert_eq!((read.id, read.key_id), (claims().jti, key_id("k")));
         assert!(read.hash.matches(&TokenHash::of(KNOWN)));
         assert!(matches!(crate::token::text::spelling(KNOWN), Spelling::Jwt));
@@ -225,8 +219,8 @@ mod tests {
     #[test]
     fn what_is_absent_is_not_written() {
         let never = Claims { email: None, exp: None, ..claims() };
-        let minted = mint(keyring().current(), &never).unwrap();
-        assert!(verify(&keyring(), minted.expose()).is_ok());
+        let minted = mint(Keyring::supposed().current(), &never).unwrap();
+        assert!(verify(&Keyring::supposed(), minted.expose()).is_ok());
         let body = minted.expose().split('.').nth(1).unwrap();
         let json = String::from_utf8(Base64UrlUnpadded::decode_vec(body).unwrap()).unwrap();
         assert_eq!(
@@ -239,7 +233,7 @@ mod tests {
     /// A JWT with any header and claims, signed with the right key all the same.
     fn forged(header: &str, body: &str) -> String {
         let signed = [header, body].map(|json| Base64UrlUnpadded::encode_string(json.as_bytes())).join(".");
-        let mac = keyring().find("k").unwrap().jwt().mac(&[signed.as_bytes()]);
+        let mac = Keyring::supposed().find("k").unwrap().jwt().mac(&[signed.as_bytes()]);
         format!("{signed}.{}", Base64UrlUnpadded::encode_string(&mac))
     }
 
@@ -248,7 +242,7 @@ mod tests {
 
     #[track_caller]
     fn header(header: &str, expected: Option<JwtFault>) {
-        assert_eq!(verify(&keyring(), &forged(header, BODY)).err(), expected, "{header}");
+        assert_eq!(verify(&Keyring::supposed(), &forged(header, BODY)).err(), expected, "{header}");
     }
 
     #[test]
@@ -290,7 +284,7 @@ mod tests {
 
     #[track_caller]
     fn body(body: &str, expected: Option<JwtFault>) {
-        assert_eq!(verify(&keyring(), &forged(HEADER, body)).err(), expected, "{body}");
+        assert_eq!(verify(&Keyring::supposed(), &forged(HEADER, body)).err(), expected, "{body}");
     }
 
     #[test]
@@ -325,13 +319,16 @@ mod tests {
         let (head, _) = signed.split_once('.').unwrap();
         let mac = "A".repeat(43);
         let nonsense = Base64UrlUnpadded::encode_string(b"no claims at all");
-        assert_eq!(verify(&keyring(), &format!("{head}.{nonsense}.{mac}")).unwrap_err(), JwtFault::Mac);
-        assert_eq!(verify(&keyring(), &format!("{signed}.{mac}")).unwrap_err(), JwtFault::Mac);
+        assert_eq!(
+            verify(&Keyring::supposed(), &format!("{head}.{nonsense}.{mac}")).unwrap_err(),
+            JwtFault::Mac
+        );
+        assert_eq!(verify(&Keyring::supposed(), &format!("{signed}.{mac}")).unwrap_err(), JwtFault::Mac);
     }
 
     #[track_caller]
     fn shape(text: &str) {
-        assert_eq!(verify(&keyring(), text).unwrap_err(), JwtFault::Shape, "{text}");
+        assert_eq!(verify(&Keyring::supposed(), text).unwrap_err(), JwtFault::Shape, "{text}");
     }
 
     #[test]
@@ -362,7 +359,7 @@ mod tests {
         for (end, _) in KNOWN.match_indices('.').chain([(KNOWN.len(), "")]) {
             let accepted = DIGITS.chars().filter(|digit| {
                 let text = format!("{}{digit}{}", &KNOWN[..end - 1], &KNOWN[end..]);
-                verify(&keyring(), &text).is_ok()
+                verify(&Keyring::supposed(), &text).is_ok()
             });
             assert_eq!(accepted.count(), 1);
         }
@@ -372,7 +369,7 @@ mod tests {
     fn headers_and_tokens_have_a_longest_length() {
         let wide = |spaces: usize| forged(&HEADER.replace('{', &format!("{{{}", " ".repeat(spaces))), BODY);
         // 192 bytes are 256 characters.
-        assert!(verify(&keyring(), &wide(192 - HEADER.len())).is_ok());
+        assert!(verify(&Keyring::supposed(), &wide(192 - HEADER.len())).is_ok());
         shape(&wide(193 - HEADER.len()));
 
         let long = |characters: usize| Claims { scope: "x".repeat(characters), ..claims() };
@@ -395,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_gone_or_another_s_verifies_nothing() {
-        let gone = keyring().without(&key_id("k")).unwrap();
+        let gone = Keyring::supposed().without(&key_id("k")).unwrap();
         assert_eq!(verify(&gone, KNOWN).unwrap_err(), JwtFault::UnknownKey);
         let other = Keyring::generate(key_id("k"), b"0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(verify(&other, KNOWN).unwrap_err(), JwtFault::Mac);
@@ -405,8 +402,8 @@ mod tests {
         #[test]
         fn what_is_minted_verifies(iss in "\\PC{0,40}", email in prop::option::of("\\PC{0,40}"), scope in "\\PC{0,40}", id: [u8; 16], iat: u64, exp: Option<u64>) {
             let claims = Claims { iss, email, scope, sub: UserId::from_bytes(id), jti: TokenId::from_bytes(id), iat, exp };
-            let token = mint(keyring().current(), &claims).unwrap();
-            prop_assert_eq!(verify(&keyring(), token.expose()).unwrap().id, claims.jti);
+            let token = mint(Keyring::supposed().current(), &claims).unwrap();
+            prop_assert_eq!(verify(&Keyring::supposed(), token.expose()).unwrap().id, claims.jti);
         }
 
         #[test]
@@ -415,12 +412,12 @@ mod tests {
             let place = place.index(bad.len());
             prop_assume!(bad[place] != other);
             bad[place] = other;
-            prop_assert!(verify(&keyring(), &String::from_iter(bad)).is_err());
+            prop_assert!(verify(&Keyring::supposed(), &String::from_iter(bad)).is_err());
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "\\PC*", header in "\\PC*", body in "\\PC*") {
-            let _ = (verify(&keyring(), &text), verify(&keyring(), &forged(&header, HEADER)), verify(&keyring(), &forged(HEADER, &body)));
+            let _ = (verify(&Keyring::supposed(), &text), verify(&Keyring::supposed(), &forged(&header, HEADER)), verify(&Keyring::supposed(), &forged(HEADER, &body)));
         }
     }
 }

@@ -25,6 +25,8 @@ pub mod keyring;
 pub mod seal;
 pub mod secret;
 pub mod service_secrets;
+#[cfg(test)]
+mod supposed;
 pub mod text;
 
 pub use id::{ClientId, HostId, IdError, TokenId, UserId};
