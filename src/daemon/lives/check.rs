@@ -184,7 +184,7 @@ impl World {
 
     /// At the end of a life: a clean stop, and the whole store looked through. What it did.
     pub(super) fn conclude(mut self) -> Vec<&'static str> {
-        self.house.stop(true);
+        self.house.stop();
         self.model.flush();
         self.house.start();
         self.check();

@@ -72,11 +72,9 @@ pub(super) struct House {
 impl House {
     /// Files of a daemon that was never started, with this configuration and these secrets.
     pub(super) fn new(now: u64) -> Self {
-        let memory = Path::new("/dev/shm");
-        let files = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         let clock = Arc::new(AtomicU64::new(now * 1000));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { files: files.unwrap(), clock, starts: 0, runtime, surface: None }
+        Self { files: empty(), clock, starts: 0, runtime, surface: None }
     }
 
     /// Writes a file that its owner alone reads.
@@ -117,14 +115,26 @@ impl House {
         minted.map(|minted| minted.secret.expose().to_owned())
     }
 
-    /// A clean stop, or one at which what was only in memory is lost.
-    pub(super) fn stop(&mut self, clean: bool) {
+    /// A clean stop: what waits in memory is written.
+    pub(super) fn stop(&mut self) {
+        self.runtime.block_on(self.app().flush()).unwrap();
+        self.leave();
+    }
+
+    fn leave(&mut self) {
         let (app, surface) = self.surface.take().unwrap();
-        if clean {
-            self.runtime.block_on(app.flush()).unwrap();
-        }
         app.store().close().unwrap();
         drop((app, surface));
+    }
+
+    /// kill -9: what lies on the disk while everything is still running is all that there is for the next start. What
+    /// was asked of the writer before is done; whatever waits in memory is lost, the time as well.
+    pub(super) fn kill(&mut self) {
+        self.runtime.block_on(self.app().change_own(|_, _| Ok(()))).unwrap();
+        let left = empty();
+        copy(self.files.path(), left.path());
+        self.leave();
+        self.files = left;
     }
 
     pub(super) fn app(&self) -> &Arc<App> {
@@ -192,6 +202,26 @@ impl House {
             status: reply.status().as_u16(),
             headers: reply.headers().clone(),
             json: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        }
+    }
+}
+
+/// A folder in memory, where there is one.
+fn empty() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap()
+}
+
+/// All files below `from`, with their modes.
+fn copy(from: &Path, to: &Path) {
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
         }
     }
 }

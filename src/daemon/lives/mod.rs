@@ -18,6 +18,7 @@ mod house;
 mod operate;
 mod people;
 mod plain;
+mod set_back;
 mod step;
 
 use house::{Body, House, Shows, Told};
@@ -224,9 +225,9 @@ fn lives() -> u32 {
 fn whatever_anybody_does_the_daemon_and_the_model_agree() {
     let config = ProptestConfig { cases: lives(), max_shrink_iters: 4_000, ..ProptestConfig::default() };
     let actions = RefCell::new(BTreeMap::<&str, u64>::new());
-    let outcome = TestRunner::new(config).run(&life(), |life| {
+    let outcome = TestRunner::new(config).run(&life(), |(settled, life)| {
         let mut world = World::new();
-        for step in childhood() {
+        for step in childhood(settled) {
             world.take(step);
         }
         world.check();

@@ -48,10 +48,11 @@ impl World {
     }
 
     fn restart(&mut self, clean: bool) {
-        self.house.stop(clean);
         if clean {
+            self.house.stop();
             self.model.flush();
         } else {
+            self.house.kill();
             self.model.crash();
         }
         // An install token that is on file stays, whatever became of it.

@@ -15,6 +15,10 @@ impl World {
         match step {
             InstallToken { force } => self.install_token(force),
             SetUp { token, email, password } => self.set_up(token, email, password),
+            ComeBack { email, password } => {
+                self.install_token(true);
+                self.set_up(0, email, password);
+            }
             AddUser { who, email, groups } => self.add_user(who, email, groups),
             Regroup { who, user, groups } => self.change_user(who, user, Some(groups), None),
             Activate { who, user, active } => self.change_user(who, user, None, Some(active)),
@@ -36,9 +40,11 @@ impl World {
     }
 
     fn email(number: usize) -> String {
-        // The last belongs to the daemon itself.
-        ["a@example.org", "b@example.org", "c@example.org", "d@example.org", "cron@system.local"][number]
-            .to_owned()
+        // The fifth belongs to the daemon itself, the sixth to nobody but by setup.
+        ["a", "b", "c", "d"].get(number).map_or_else(
+            || ["cron@system.local", "e@example.org"][number - 4].to_owned(),
+            |name| format!("{name}@example.org"),
+        )
     }
 
     fn install_token(&mut self, force: bool) {

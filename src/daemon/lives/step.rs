@@ -31,6 +31,11 @@ pub(super) enum Step {
         email: usize,
         password: u8,
     },
+    /// Somebody who lost the password comes back by way of a new install token.
+    ComeBack {
+        email: usize,
+        password: u8,
+    },
     AddUser {
         who: Who,
         email: usize,
@@ -243,8 +248,9 @@ fn of_people() -> impl Strategy<Value = Step> {
     use Step::*;
     let (user, token, session) = (|| 0..5usize, || 0..24usize, || 0..8usize);
     prop_oneof![
-        2 => prop::bool::weighted(0.7).prop_map(|force| InstallToken { force }),
-        4 => (0..2usize, 0..5usize, 0..2u8)
+        3 => prop::bool::weighted(0.7).prop_map(|force| InstallToken { force }),
+        2 => (0..4usize, 0..2u8).prop_map(|(email, password)| ComeBack { email, password }),
+        4 => (0..2usize, 0..6usize, 0..2u8)
             .prop_map(|(token, email, password)| SetUp { token, email, password }),
         3 => (who(), 0..5usize, 0..GROUPS.len())
             .prop_map(|(who, email, groups)| AddUser { who, email, groups }),
@@ -323,24 +329,33 @@ fn of_operators() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(super) fn life() -> impl Strategy<Value = Vec<Step>> {
+/// Whether setup was completed before, and what happens.
+pub(super) fn life() -> impl Strategy<Value = (bool, Vec<Step>)> {
     let step = prop_oneof![5 => of_people(), 5 => of_fleet(), 2 => of_operators()];
-    prop::collection::vec(step, 1..STEPS_MAX)
+    (any::<bool>(), prop::collection::vec(step, 1..STEPS_MAX))
 }
 
-/// What every life begins with, so that there is somebody and something from the first step on.
-pub(super) fn childhood() -> Vec<Step> {
+/// What every life begins with, so that there is somebody and something from the first step on. Where setup was
+/// completed, its admin is the only one.
+pub(super) fn childhood(settled: bool) -> Vec<Step> {
     use Step::*;
     let who = Who::Socket;
     let mut steps = Vec::new();
-    for (email, groups) in [(0, 2), (1, 1), (2, 0), (3, 2)] {
+    if settled {
+        steps.push(SetUp { token: 0, email: 0, password: 0 });
+    }
+    for (email, groups) in [(0, 2), (1, 1), (2, 0), (3, if settled { 1 } else { 2 })] {
         steps.push(AddUser { who, email, groups });
         steps.push(OpenSession { who, user: email + 1, span: 2 });
     }
-    for (user, scope, jwt, uses) in
-        [(1, 4, false, None), (2, 3, true, None), (3, 0, false, Some(2)), (4, 4, true, None)]
-    {
-        let wish = Wish { span: 2, scope, uses, jwt, inside: false };
+    for (user, scope, span, jwt, uses) in [
+        (1, 4, 2, false, None),
+        (2, 3, 1, true, None),
+        (3, 0, 2, false, Some(2)),
+        (4, 3, 1, false, None),
+        (4, if settled { 3 } else { 4 }, 2, true, None),
+    ] {
+        let wish = Wish { span, scope, uses, jwt, inside: false };
         steps.push(Mint { who, user, wish });
     }
     for (hostname, credentials) in [(0, Some(7)), (1, None), (2, Some(8))] {
