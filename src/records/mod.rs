@@ -10,6 +10,8 @@
 pub mod audit;
 pub mod client;
 pub mod codec;
+#[cfg(test)]
+mod frozen;
 pub mod held;
 pub mod host;
 pub mod keys;
