@@ -4,7 +4,10 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::shown::{Shown, prefix};
+use super::{
+    shown::{Shown, prefix},
+    tokens,
+};
 use crate::{
     app::enrollment::EnrollRequest,
     http::{
@@ -21,7 +24,6 @@ use crate::{
         limits::{CREDENTIALS_BYTES_MAX, FACTS_BYTES_MAX, LINE_BYTES_MAX, TAGS_MAX},
         tokens::{Minted, Row},
     },
-    token::TokenId,
 };
 
 /// The longest text that is taken for an enrolment token, in bytes: whatever fits a body, so that no token
@@ -205,8 +207,7 @@ async fn all(ask: Ask) -> Result<Reply, Problem> {
 }
 
 async fn revoke(ask: Ask) -> Result<Reply, Problem> {
-    let id = TokenId::parse(ask.segment()).map_err(|_| Problem::NotFound)?;
-    ask.app.revoke_enrollment(&ask.who, id).await?;
+    ask.app.revoke_enrollment(&ask.who, tokens::id(&ask)?).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     clients,
     shown::{Shown, prefix},
+    tokens,
 };
 use crate::{
     http::{
@@ -26,7 +27,6 @@ use crate::{
         links::{LINK_DAYS_MAX, NewLink},
         tokens::Row,
     },
-    token::TokenId,
 };
 
 /// The routes of links.
@@ -152,7 +152,6 @@ fn list(ask: &Ask) -> Result<Reply, Problem> {
 }
 
 async fn revoke(ask: Ask) -> Result<Reply, Problem> {
-    let id = TokenId::parse(ask.segment()).map_err(|_| Problem::NotFound)?;
-    ask.app.revoke_link(&ask.who, id).await?;
+    ask.app.revoke_link(&ask.who, tokens::id(&ask)?).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
