@@ -1,7 +1,8 @@
 //! Backups while changes are written: each is the state after one of them, held against a ledger that is kept
 //! outside (contract 5 and 7).
 //!
-//! `BEARERD_BACKUPS` says how many, `BEARERD_BACKUP_WRITES` how many changes a second are aimed at.
+//! `BEARERD_BACKUPS` says how many, `BEARERD_BACKUP_WRITES` how many changes a second are aimed at, by all writers
+//! together.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -15,22 +16,25 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::cli::alone;
 use support::*;
 
 const BACKUPS: usize = 4;
-const WRITES_A_SECOND: u32 = 200;
+/// A little above the 200 that are the goal: what a busy moment holds up is made up for.
+const WRITES_A_SECOND: u32 = 220;
+const WRITERS: u32 = 8;
 
 fn wanted<T: std::str::FromStr>(name: &str, default: T) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Mints tokens, one after the other, at a steady pace, and notes each that was answered, until it is stopped.
+/// Mints tokens at a steady pace, its share of the stream, and notes each that was answered, until it is stopped.
+/// Whoever fell behind the pace goes on without a pause until it is made up for.
 fn write_steadily(daemon: &Daemon, user: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
-    let pause = Duration::from_secs(1) / wanted("BEARERD_BACKUP_WRITES", WRITES_A_SECOND);
+    let pause = Duration::from_secs(1) * WRITERS / wanted("BEARERD_BACKUP_WRITES", WRITES_A_SECOND);
     let (root, path) = (daemon.root(), format!("/v1/users/{user}/tokens"));
     let mut connection = root.connect();
     let mut next = Instant::now();
@@ -64,13 +68,15 @@ fn opened(backup: &Path, keyring: &Path) -> Vec<String> {
 fn each_backup_under_a_stream_of_writes_is_an_exact_prefix_of_what_was_acknowledged() {
     let daemon = Daemon::start();
     let user = text_of(&daemon.cli(&["user", "create", "ada@example.org", "--json"]).json(), "id");
-    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let ledger = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
     let noted = || ledger.lock().unwrap().len();
     let mut backups = Vec::new();
     let began = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| write_steadily(&daemon, &user, &ledger, &stop));
+        for _ in 0..WRITERS {
+            scope.spawn(|| write_steadily(&daemon, &user, &ledger, &stop));
+        }
         for number in 0..wanted("BEARERD_BACKUPS", BACKUPS) {
             eventually("something was written since", || {
                 (noted() > backups.last().map_or(0, |(_, _, after)| *after)).then_some(())
@@ -87,15 +93,21 @@ fn each_backup_under_a_stream_of_writes_is_an_exact_prefix_of_what_was_acknowled
         }
         stop.store(true, Ordering::Release);
     });
-    let ledger = ledger.lock().unwrap();
-    println!("{} backups, {} writes in {:.1} s", backups.len(), ledger.len(), began.elapsed().as_secs_f64());
+    let took = began.elapsed().as_secs_f64();
+    let mut ledger = ledger.lock().unwrap().clone();
+    // Ids have the order in which the writer took the changes, which that of the answers need not be.
+    ledger.sort();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let rate = ledger.len() as f64 / took;
+    println!("{} backups, {} writes in {took:.1} s, {rate:.0} a second", backups.len(), ledger.len());
     let keyring = daemon.data().join("keyring");
     for (file, before, after) in &backups {
         let mut held = opened(file, &keyring);
         held.reverse();
         let count = held.len();
-        // One write more may be in it than was answered before the backup came to its end.
-        assert!((*before..=after + 1).contains(&count), "{count} is not from {before} to {after} + 1");
+        // One write more of each writer may be in it than was answered before the backup came to its end.
+        let most = after + usize::try_from(WRITERS).unwrap();
+        assert!((*before..=most).contains(&count), "{count} is not from {before} to {most}");
         assert_eq!(held, ledger[..count.min(ledger.len())], "{} is no prefix", file.display());
         fs::remove_file(file).unwrap();
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 100 backups under a steady stream of about 200 writes a second: each opens, passes the check, and is an exact prefix
+# 100 backups under a steady stream of at least 200 writes a second, of eight writers: each opens, passes the check, and is an exact prefix
 # of what was acknowledged.
 cd "$(dirname "$0")/../../.." || exit 2
 count=100
