@@ -73,17 +73,9 @@ kill -KILL "$(shown MainPID)"
 check "it is started again after kill -9" eventually sh -c "[ \$(systemctl show -P NRestarts bearerd) -gt $before ]"
 check "and serves" eventually works third
 
-if bearerd keys --help >/dev/null 2>&1; then
-    check "keys can be rotated" bearerd keys rotate
-    check "and the keyring is still the daemon's" [ "$(stat -c %U:%a /var/lib/bearerd/keyring)" = bearerd:600 ]
-else
-    echo "skip systemd: keys can be rotated (no such command)"
-fi
-if bearerd backup --help >/dev/null 2>&1; then
-    check "a backup is taken" bearerd backup /root/backup.redb
-else
-    echo "skip systemd: a backup is taken (no such command)"
-fi
+check "keys can be rotated" bearerd keys rotate
+check "and the keyring is still the daemon's" [ "$(stat -c %U:%a /var/lib/bearerd/keyring)" = bearerd:600 ]
+check "a backup is taken" bearerd backup /root/backup.redb
 
 check "it stops" systemctl stop bearerd
 check "cleanly" [ "$(shown Result)" = success ]

@@ -47,6 +47,7 @@ for page in "$top"/docs/man/*.[15]; do
     holds "-rw-r--r-- 0/0 ./usr/share/man/man${name##*.}/$name.gz" || missing=1
 done
 check "every manual page" [ -z "${missing:-}" ]
+check "the installer that a page links to" holds "-rwxr-xr-x 0/0 ./usr/share/doc/bearerd/enroll.sh"
 for file in bash-completion/completions/bearerd zsh/vendor-completions/_bearerd \
     fish/vendor_completions.d/bearerd.fish; do
     check "completions: $file" holds "-rw-r--r-- 0/0 ./usr/share/$file"
