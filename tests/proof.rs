@@ -1,8 +1,12 @@
 //! `docs/proof.md` says which test holds what. It must not rot: every test that it names is there, and every case of
-//! the catalogue, every goal, requirement and incident has its row.
+//! the catalogue, every goal, requirement and incident has its row. What the other pages name is there as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The groups of the catalogue of attacks and faults, and the numbers in each.
 const CASES: &[(&str, &[u32])] = &[
@@ -29,6 +33,9 @@ const CASES: &[(&str, &[u32])] = &[
 const GOALS: u32 = 24;
 const REQUIREMENTS: u32 = 40;
 const INCIDENTS: u32 = 42;
+
+/// What the name of a file of ours ends in.
+const FILES: &[&str] = &[".rs", ".py", ".sh", ".mjs", ".md", ".toml", ".conf", ".service"];
 
 /// Where the things lie that the page names; what else stands in backquotes is no name of ours.
 const PLACES: &[&str] = &["tests/", "src/", "fuzz/", "benches/", "docs/", ".ci/"];
@@ -77,6 +84,36 @@ fn every_test_and_file_that_the_page_names_is_there() {
     }
     assert!(missing.is_empty(), "not there: {missing:#?}");
     assert!(tests > 300, "{tests}: this test looks for the wrong thing");
+}
+
+/// The pages that name files and lead to others.
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(top().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> =
+        docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
+    pages.extend(["README.md", "ARCHITECTURE.md"].map(|name| top().join(name)));
+    pages
+}
+
+#[test]
+fn every_file_that_a_page_names_or_links_to_is_there() {
+    let mut looked_at = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let file = |name: &str| name.contains('/') && FILES.iter().any(|ending| name.ends_with(ending));
+        let words = quoted(&text).filter_map(|quoted| quoted.split([' ', ':']).next());
+        for name in words.filter(|name| file(name)) {
+            let is_there = top().join(name).exists() || top().join("src").join(name).exists();
+            assert!(is_there, "{} names {name}", page.display());
+            looked_at += 1;
+        }
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains(':')) {
+            assert!(page.with_file_name(link).exists(), "{} leads to {link}", page.display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 100, "{looked_at}: this test looks for the wrong thing");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct Common {
     /// Print JSON, for programs
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
-    /// Do not ask for confirmation
+    /// Do not ask for confirmation; where there is no terminal, nobody is asked
     #[arg(long, short = 'y', global = true, help_heading = EVERYWHERE)]
     pub yes: bool,
 }
