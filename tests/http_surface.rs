@@ -597,6 +597,18 @@ fn nothing_about_the_answer_tells_the_software_behind_or_an_inner_error() {
     }
 }
 
+#[test]
+fn the_metrics_that_the_readme_names_are_told() {
+    let daemon = Setup::new().service("scheduler", &[]).start();
+    let told = daemon.nobody().get("/metrics").text();
+    let words = include_str!("../README.md").split('`').skip(1).step_by(2);
+    let named: Vec<&str> = words.filter(|word| word.starts_with("bearerd_")).collect();
+    assert!(named.len() >= 5, "{named:?}: this test looks for the wrong thing");
+    for name in named {
+        assert!(told.lines().any(|line| line.starts_with(name)), "{name} is not told");
+    }
+}
+
 /// Bytes that are no text, where a credential stands and where nothing goes by them.
 #[test]
 fn a_credential_that_is_no_text_is_refused_and_panics_nowhere() {
