@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from workbench import Daemon, check, fail, listens, ok, request, wait_for
+from workbench import Daemon, check, fail, listens, ok, request, resident_mib, wait_for
 
 QUICK = bool(os.environ.get("THOROUGH_QUICK"))
 TOKENS = 20_000 if QUICK else 1_000_000
@@ -55,8 +55,7 @@ def is_alive(number):
 
 
 def owner_of(number):
-    # Spread by a number that is coprime with everything above.
-    spread = number * 7919
+    spread = number // 20 * 7919
     match kind_of(number):
         case "pat":
             return f"user{spread % USERS}@example.org"
@@ -72,12 +71,12 @@ def base64url(data):
 
 def text_of(number):
     digest = hashlib.sha512(b"import %d" % number).digest()
-    match number % 5:
+    match number // 20 % 5:  # so that every kind has every form
         case 0 | 3:
             return "old_" + digest[:24].hex()
         case 1:
             claims = b'{"sub":"%d","jti":"%s","iat":1700000000}' % (number, digest[:8].hex().encode())
-            return ".".join((base64url(HEADERS[number // 5 % len(HEADERS)]), base64url(claims), base64url(digest[:32])))
+            return ".".join((base64url(HEADERS[number // 100 % len(HEADERS)]), base64url(claims), base64url(digest[:32])))
         case 2:
             return base64url(digest[:30])
         case _:
@@ -219,6 +218,7 @@ class Cost:
 
     def __init__(self, daemon_pid, command):
         Path(f"/proc/{daemon_pid}/clear_refs").write_text("5")  # the highest memory from here on
+        before = resident_mib(daemon_pid)
         own, daemons, began = resource.getrusage(resource.RUSAGE_CHILDREN), processor_seconds(daemon_pid), time.monotonic()
         with tempfile.TemporaryFile("w+") as out:
             process, mib = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out), 0.0
@@ -233,7 +233,7 @@ class Cost:
         own = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime
         self.figures = (
             f"{seconds:.1f} s: processor time {daemons:.1f} s in the daemon and {own:.1f} s in the command, highest memory "
-            f"{highest_mib(daemon_pid):.0f} MiB and {mib:.0f} MiB"
+            f"{highest_mib(daemon_pid):.0f} MiB ({before:.0f} before) and {mib:.0f} MiB"
         )
 
 
