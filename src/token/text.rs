@@ -261,15 +261,19 @@ pub fn spelling(text: &str) -> Spelling {
 }
 
 fn is_presentable(text: &str) -> bool {
-    (1..=PRESENTED_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=PRESENTED_BYTES_MAX).contains(&text.len()) && all(text, |byte| byte.is_ascii_graphic())
 }
 
 fn has_jwt_outline(text: &str) -> bool {
-    let is_base64url = |segment: &str| {
-        segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    text.bytes().filter(|byte| *byte == b'.').count() == 2
-        && text.split('.').all(|segment| !segment.is_empty() && is_base64url(segment))
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let mut segments = text.split('.');
+    let are_three = segments.by_ref().take(3).filter(|segment| !segment.is_empty()).count() == 3;
+    are_three && segments.next().is_none() && all(text, |byte| is_base64url(byte) || byte == b'.')
+}
+
+/// Whether every byte `is_it`. A processor looks at sixteen at once where none of them ends the looking.
+fn all(text: &str, is_it: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is_it(byte))
 }
 
 /// The CRC-32 of what stands before it, in its 6 digits.

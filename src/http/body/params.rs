@@ -4,6 +4,7 @@
 //! take different values from it.
 
 use hyper::HeaderMap;
+use memchr::memchr2;
 
 use super::{FORM, RequestBody, judge_media_type, unknown};
 use crate::http::problem::Problem;
@@ -176,7 +177,7 @@ impl std::fmt::Debug for Pairs {
 /// `+` is a space, `%` and two hexadecimal digits a byte; the whole has to be UTF-8.
 pub fn decode(text: &[u8]) -> Option<String> {
     // Tokens and most names stand there as they are.
-    if !text.iter().fold(false, |any, byte| any | matches!(byte, b'%' | b'+')) {
+    if memchr2(b'%', b'+', text).is_none() {
         return String::from_utf8(text.to_vec()).ok();
     }
     let mut decoded = Vec::with_capacity(text.len());
