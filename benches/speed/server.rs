@@ -27,6 +27,8 @@ impl Server {
         command.arg("serve").arg("--config").arg(stock.configuration());
         command.arg("--data").arg(stock.data()).args(["--listen", "127.0.0.1:0"]);
         command.env("BEARERD_LOG", "error");
+        // As the unit has it.
+        command.env("MALLOC_ARENA_MAX", "1");
         let began = Instant::now();
         let server = Self::start(command);
         while !server.get("/readyz").starts_with("HTTP/1.1 200") {}
