@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    tables::{Deciding, Record},
+    tables::{Deciding, Hint, Record},
     time::Time,
     view::{Fault, TableId, View},
 };
@@ -37,6 +37,12 @@ impl Client {
         let Some(id) = view.bytes(TableId::ClientsBySlug, slug.as_bytes())? else { return Ok(None) };
         let found = Self::at(view, &id)?;
         Ok(found.filter(|client| client.slug == slug))
+    }
+
+    /// The key of the hint that leads to it, with what it holds.
+    pub fn hints(&self) -> Vec<Hint> {
+        let slug = self.slug.clone().into_bytes();
+        vec![(TableId::ClientsBySlug, slug, self.id.as_bytes().to_vec())]
     }
 }
 

@@ -8,7 +8,7 @@
 use core::fmt::Debug;
 
 use super::{
-    Record, StoreKeys, TableId, Time,
+    Hint, Record, StoreKeys, TableId, Time,
     audit::{Actor, Entry, Touched},
     client::{Client, Project},
     codec,
@@ -43,7 +43,7 @@ impl Lines {
         self.line(&format!("{what} {} {} {}", table.name(), hex(&key), hex(&stored)));
     }
 
-    fn hints(&mut self, what: &str, hints: Vec<(TableId, Vec<u8>, Vec<u8>)>) {
+    fn hints(&mut self, what: &str, hints: Vec<Hint>) {
         for (table, key, value) in hints {
             self.line(&format!("{what}-hint {} {} {}", table.name(), hex(&key), hex(&value)));
         }
@@ -172,6 +172,7 @@ fn fleet(lines: &mut Lines) {
         ..Host::supposed("Web-1")
     };
     lines.record("host", &host);
+    lines.hints("host", host.hints());
     lines.record("host-bare", &Host { id: HOST, ..Host::supposed("web-1") });
     for holder in [SealedFor::Enrollment(TOKEN), SealedFor::Host(HOST)] {
         lines.record("sealed", &Sealed { holder, envelope: vec![1, 2, 3], entry: 9 });
@@ -186,7 +187,9 @@ fn fleet(lines: &mut Lines) {
         entry: 10,
     };
     lines.record("replay", &replay);
-    lines.record("client", &Client { id: CLIENT, entry: 11, ..Client::supposed("acme") });
+    let client = Client { id: CLIENT, entry: 11, ..Client::supposed("acme") };
+    lines.record("client", &client);
+    lines.hints("client", client.hints());
     for preview in [false, true] {
         let project = Project {
             name: "p1".to_owned(),

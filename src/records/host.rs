@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    tables::{Deciding, Record},
+    tables::{Deciding, Hint, Record},
     time::Time,
     view::{Fault, TableId, View},
 };
@@ -50,6 +50,12 @@ impl Host {
         let Some(id) = view.bytes(TableId::HostsByName, folded.as_bytes())? else { return Ok(None) };
         let found = Self::at(view, &id)?;
         Ok(found.filter(|host| fold_hostname(&host.hostname) == folded))
+    }
+
+    /// The key of the hint that leads to it, with what it holds.
+    pub fn hints(&self) -> Vec<Hint> {
+        let name = fold_hostname(&self.hostname).into_bytes();
+        vec![(TableId::HostsByName, name, self.id.as_bytes().to_vec())]
     }
 }
 

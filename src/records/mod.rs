@@ -30,7 +30,7 @@ pub mod view;
 pub use audit::{Action, Actor, By};
 pub use held::{Held, Holdable};
 pub use keys::StoreKeys;
-pub use tables::{Deciding, Listed, Page, Record};
+pub use tables::{Deciding, Hint, Listed, Page, Record};
 pub use time::Time;
 pub use txn::{Params, Txn, WriteSet};
 pub use view::{Fault, TableId, View};

@@ -36,6 +36,9 @@ use super::{
     view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
 
+/// What leads to a row: an index, a key in it, and what is there.
+pub type Hint = (TableId, Vec<u8>, Vec<u8>);
+
 /// What is stored in a table of its own type under a key of its own type.
 pub trait Record: Serialize + DeserializeOwned {
     /// The table.

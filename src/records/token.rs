@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     held::Holdable,
-    tables::{Deciding, Record},
+    tables::{Deciding, Hint, Record},
     time::Time,
     view::{Fault, TableId, View},
 };
@@ -260,7 +260,7 @@ impl Token {
     }
 
     /// The keys of the hints that lead to it, with what they hold.
-    pub fn hints(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
+    pub fn hints(&self) -> Vec<Hint> {
         let id = self.id.as_bytes();
         let kind = self.kind.tag().as_bytes();
         let mut hints = vec![

@@ -20,7 +20,7 @@ use super::{
     codec,
     keys::StoreKeys,
     meta::AuditHead,
-    tables::{Deciding, Record},
+    tables::{Deciding, Hint, Record},
     time::Time,
     view::{Direction, Fault, KeyRange, TableId, View, Visit},
 };
@@ -166,6 +166,20 @@ impl<'v> Txn<'v> {
     /// Writes a hint of an index, or a raw row of [`TableId::Meta`].
     pub fn hint(&mut self, table: TableId, key: Vec<u8>, value: Vec<u8>) {
         self.set(table, key, Some(value));
+    }
+
+    /// Writes the hints that lead to a row.
+    pub fn index(&mut self, hints: Vec<Hint>) {
+        for (table, key, value) in hints {
+            self.hint(table, key, value);
+        }
+    }
+
+    /// Removes the hints that led to a row.
+    pub fn unindex(&mut self, hints: &[Hint]) {
+        for (table, key, _) in hints {
+            self.forget(*table, key);
+        }
     }
 
     /// Closes the open entry and hands over what is to be written.

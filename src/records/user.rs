@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     held::Holdable,
-    tables::{Deciding, Record},
+    tables::{Deciding, Hint, Record},
     time::Time,
     view::{Fault, TableId, View},
 };
@@ -83,7 +83,7 @@ impl User {
     }
 
     /// The keys of the hints that lead to it, with what they hold.
-    pub fn hints(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
+    pub fn hints(&self) -> Vec<Hint> {
         let id = self.id.as_bytes().to_vec();
         let mut hints = vec![(TableId::UsersByEmail, fold_email(&self.email).into_bytes(), id.clone())];
         if let Some(service) = &self.service {

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     records::{
-        Deciding, Fault, Record, TableId, View,
+        Deciding, Fault, Hint, Record, TableId, View,
         audit::Entry,
         client::{Client, Project},
-        host::{Host, Replay, Sealed, fold_hostname},
+        host::{Host, Replay, Sealed},
         meta::{AuditHead, Count, HighestTime, PurgeHold, Setup, raw},
         token::{LastUsed, Owner, Token, Tombstone, Uses},
         user::User,
@@ -178,11 +178,11 @@ impl Walk {
             }
             TableId::Hosts => {
                 let host = self.deciding::<Host>(look, key, stored);
-                self.indexed(look, table, key, host.map(|host| host_hints(&host)))?;
+                self.indexed(look, table, key, host.map(|host| host.hints()))?;
             }
             TableId::Clients => {
                 let client = self.deciding::<Client>(look, key, stored);
-                self.indexed(look, table, key, client.map(|client| client_hints(&client)))?;
+                self.indexed(look, table, key, client.map(|client| client.hints()))?;
             }
             TableId::Sealed => self.sealed(look, key, stored),
             TableId::Replays => drop(self.deciding::<Replay>(look, key, stored)),
@@ -318,19 +318,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// Key and value.
 type Row = (Vec<u8>, Vec<u8>);
 
-/// Index, key in it, what is there.
-type Hint = (TableId, Vec<u8>, Vec<u8>);
-
-fn host_hints(host: &Host) -> Vec<Hint> {
-    let name = fold_hostname(&host.hostname).into_bytes();
-    vec![(TableId::HostsByName, name, host.id.as_bytes().to_vec())]
-}
-
-fn client_hints(client: &Client) -> Vec<Hint> {
-    let slug = client.slug.clone().into_bytes();
-    vec![(TableId::ClientsBySlug, slug, client.id.as_bytes().to_vec())]
-}
-
 /// A damaged record is found where it lies; elsewhere it counts as not there.
 fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
     match found {
@@ -365,8 +352,8 @@ impl Look<'_> {
             }
             TableId::UsersByEmail | TableId::ServiceUsers => self.at::<User>(value)?.map(|user| user.hints()),
             TableId::Admins => self.at::<User>(key)?.map(|user| user.hints()),
-            TableId::HostsByName => self.at::<Host>(value)?.map(|host| host_hints(&host)),
-            TableId::ClientsBySlug => self.at::<Client>(value)?.map(|client| client_hints(&client)),
+            TableId::HostsByName => self.at::<Host>(value)?.map(|host| host.hints()),
+            TableId::ClientsBySlug => self.at::<Client>(value)?.map(|client| client.hints()),
             TableId::Meta
             | TableId::Users
             | TableId::Tokens

@@ -77,7 +77,7 @@ pub fn create(txn: &mut Txn<'_>, by: &By, random: [u8; 10], new: NewClient) -> R
 /// Writes a new client, whose slug was seen to be free. The entry must be open.
 pub(super) fn insert(txn: &mut Txn<'_>, id: ClientId, slug: Slug, name: String) -> Result<Client, Refusal> {
     let client = Client { id, slug: slug.0, name, active: true, created_at: txn.now(), entry: 0 };
-    txn.hint(TableId::ClientsBySlug, client.slug.clone().into_bytes(), id.as_bytes().to_vec());
+    txn.index(client.hints());
     txn.put(client.clone())?;
     Ok(client)
 }

@@ -365,7 +365,7 @@ pub fn redeem(
             entry: 0,
         })?;
     }
-    txn.hint(TableId::HostsByName, fold_hostname(&host.hostname).into_bytes(), id.as_bytes().to_vec());
+    txn.index(host.hints());
     txn.put(host)?;
     tokens::insert(txn, agent.token)?;
     consume(txn, token, id)?;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     records::{
         Action, By, Fault, Listed, Page, Params, Record, TableId, Time, Txn, View,
-        host::{Host, fold_hostname},
+        host::Host,
         tables,
         token::{LastUsed, Owner, State, Token},
     },
@@ -94,7 +94,7 @@ pub fn delete(txn: &mut Txn<'_>, by: &By, id: HostId) -> Result<(), Refusal> {
         tokens::revoke(txn, token)?;
     }
     credentials::remove(txn, &Place::of_host(id))?;
-    txn.forget(TableId::HostsByName, fold_hostname(&host.hostname).as_bytes());
+    txn.unindex(&host.hints());
     txn.remove(&host)?;
     Ok(())
 }

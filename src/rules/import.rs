@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     records::{
-        Action, By, Fault, Params, Record, TableId, Time, Txn, View,
+        Action, By, Fault, Params, Record, Time, Txn, View,
         client::Client,
-        host::{Host, fold_hostname},
+        host::Host,
         token::{Detail, Format, LastUsed, Link, Owner, Token, Tombstone},
         user::User,
     },
@@ -251,8 +251,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
 
 /// A host of which nothing but its name is known.
 fn put_host(txn: &mut Txn<'_>, id: HostId, hostname: &str) -> Result<(), Fault> {
-    txn.hint(TableId::HostsByName, fold_hostname(hostname).into_bytes(), id.as_bytes().to_vec());
-    txn.put(Host {
+    let host = Host {
         id,
         hostname: hostname.to_owned(),
         os: "unknown".to_owned(),
@@ -264,7 +263,9 @@ fn put_host(txn: &mut Txn<'_>, id: HostId, hostname: &str) -> Result<(), Fault> 
         created_at: txn.now(),
         updated_at: txn.now(),
         entry: 0,
-    })
+    };
+    txn.index(host.hints());
+    txn.put(host)
 }
 
 #[cfg(test)]
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_portion_makes_owners_once_and_revives_nothing() {
-        use crate::rules::town::Town;
+        use crate::{records::TableId, rules::town::Town};
         let mut town = Town::new();
         let line = |hash: &str, kind: &str, owner: &str| {
             let line = json!({"sha256": hash.repeat(32), "kind": kind, "owner": owner, "name": "n"});

@@ -18,7 +18,7 @@ use crate::{
     records::{
         Action, By, Deciding, Fault, Params, Record, TableId, Time, Txn, View,
         client::Client,
-        host::{Host, Replay, fold_hostname},
+        host::{Host, Replay},
         meta::{AuditHead, HighestTime, Setup},
         token::{Detail, Format, LastUsed, Owner, State, Token, Tombstone, Uses},
         user::User,
@@ -310,7 +310,7 @@ impl Step<'_, '_> {
         if self.theirs::<Host>(replaced, &ours.key())?.is_none() {
             self.enter()?;
             credentials::remove(self.txn, &Place::of_host(ours.id))?;
-            self.txn.forget(TableId::HostsByName, fold_hostname(&ours.hostname).as_bytes());
+            self.txn.unindex(&ours.hints());
             self.txn.remove(ours)?;
             self.carried.hosts = self.carried.hosts.saturating_add(1);
         }

@@ -64,9 +64,7 @@ pub fn insert(txn: &mut Txn<'_>, token: Token) -> Result<(), Refusal> {
         // Ten random bytes met twice in one millisecond: a broken source. Nothing may be written over.
         return Err(Fault::Damaged(crate::records::TableId::Tokens).into());
     }
-    for (table, key, value) in token.hints() {
-        txn.hint(table, key, value);
-    }
+    txn.index(token.hints());
     if token.max_uses.is_some() {
         txn.note(&Uses { token: token.id, count: 0 })?;
     }
@@ -77,9 +75,7 @@ pub fn insert(txn: &mut Txn<'_>, token: Token) -> Result<(), Refusal> {
 
 /// Removes a row with all that belongs to it. The entry must be open.
 pub fn erase(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    for (table, key, _) in token.hints() {
-        txn.forget(table, &key);
-    }
+    txn.unindex(&token.hints());
     txn.forget(TableId::LastUsed, token.id.as_bytes());
     txn.forget(TableId::Uses, token.id.as_bytes());
     remove_credentials(txn, token)?;

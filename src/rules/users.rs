@@ -103,9 +103,7 @@ pub fn put(txn: &mut Txn<'_>, before: Option<&User>, user: User) -> Result<User,
             txn.forget(table, &key);
         }
     }
-    for (table, key, value) in hints {
-        txn.hint(table, key, value);
-    }
+    txn.index(hints);
     txn.put(user.clone())?;
     Ok(user)
 }
