@@ -60,7 +60,7 @@ impl Crowded {
         let all = "kinds = [\"session\", \"pat\", \"service\", \"agent\", \"portal\"]";
         let setup = Setup::new().config(&format!("[authorize.everybody]\n{all}\n")).service("gateway", &[]);
         Self {
-            daemon: setup.service("changing", &["admin"]).start(),
+            daemon: setup.service("changing", &["admin"]).with_long_silences().start(),
             shown: Mutex::default(),
             stop: AtomicBool::new(false),
         }

@@ -240,8 +240,8 @@ fn after_reseal_the_store_opens_with_the_new_key_alone() {
 
 #[test]
 fn where_the_keyring_cannot_be_written_rotate_prints_what_to_put_there() {
-    // Beside a name of this length no other fits, whoever runs this.
-    let name = "k".repeat(250);
+    // A name of the longest there is leaves no room for one beside it, whoever runs this.
+    let name = "k".repeat(255);
     let before = new_key();
     let daemon = Setup::new().config(&format!("[keys]\nfile = \"{name}\"\n")).file(&name, &before).start();
     let outcome = daemon.cli(&["keys", "rotate"]);

@@ -26,7 +26,7 @@ const ROUNDS: usize = 20;
 
 /// Without a line in the log for each of a million who lose.
 fn quiet() -> Setup {
-    Setup::new().variable("BEARERD_LOG", "error")
+    Setup::new().with_long_silences().variable("BEARERD_LOG", "error")
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn a_revoked_enrolment_enrols_nobody_and_a_revoked_link_admits_nobody() {
 
 #[test]
 fn once_answered_the_next_verification_on_any_open_connection_refuses() {
-    let daemon = Daemon::start();
+    let daemon = Setup::new().with_long_silences().start();
     let anna = daemon.user("anna@example.org", &[]);
     let root = daemon.root();
     let nobody = daemon.nobody();
@@ -105,7 +105,7 @@ fn once_answered_the_next_verification_on_any_open_connection_refuses() {
 
 #[test]
 fn a_demotion_deactivation_or_logout_counts_at_once_on_open_connections() {
-    let daemon = Daemon::start();
+    let daemon = Setup::new().with_long_silences().start();
     let nobody = daemon.nobody();
     let mut connections: Vec<Connection> = (0..8).map(|_| nobody.connect()).collect();
     for round in 0..10 {

@@ -151,7 +151,7 @@ fn an_env_file_is_read_as_compose_reads_it() {
 #[test]
 fn a_rotation_overlaps_and_ends_by_reload() {
     let (old, new) = (service_secret("old"), service_secret("new"));
-    let daemon = with_secret_file(&format!("{old}\n")).start();
+    let daemon = with_secret_file(&format!("{old}\n")).with_long_silences().start();
     let mut connection = daemon.nobody().connect();
     let caller = daemon.bearer(&old);
     let mut status_on_open_connection = || caller.request("GET", "/v1/me").send_on(&mut connection).status;

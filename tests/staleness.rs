@@ -29,7 +29,7 @@ fn pairs() -> usize {
 /// A policy of every kind of bearer, and no line in the log for each refusal.
 fn quiet() -> Setup {
     let policy = "[authorize.any]\nkinds = [\"session\", \"pat\", \"service\", \"agent\", \"portal\"]\n";
-    Setup::new().config(policy).variable("BEARERD_LOG", "error")
+    Setup::new().config(policy).with_long_silences().variable("BEARERD_LOG", "error")
 }
 
 /// The connections of one kind of ending.
