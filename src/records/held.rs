@@ -32,11 +32,6 @@ pub enum Held {
 }
 
 impl Held {
-    /// Whether rows of `table` can be held.
-    pub const fn can_be_of(table: TableId) -> bool {
-        matches!(table, TableId::Tokens | TableId::Users | TableId::Hosts | TableId::Clients)
-    }
-
     /// Where it lies.
     pub fn place(&self) -> (TableId, &[u8; 16]) {
         match self {

@@ -163,3 +163,31 @@ impl Deciding for Replay {
         self.entry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn is_stamped(mut record: impl Deciding) {
+        record.stamp(7);
+        assert_eq!(record.stamped(), 7);
+        record.stamp(9);
+        assert_eq!(record.stamped(), 9);
+    }
+
+    #[test]
+    fn sealed_credentials_and_kept_replies_name_their_entry() {
+        let (host, token) = (HostId::from_parts(1, [1; 10]), TokenId::from_parts(1, [2; 10]));
+        is_stamped(Sealed { holder: SealedFor::Host(host), envelope: vec![1], entry: 0 });
+        is_stamped(Replay {
+            enrollment: token,
+            host,
+            agent_token: token,
+            envelope: vec![1],
+            expires_at: Time::from_unix(1),
+            ip: None,
+            entry: 0,
+        });
+    }
+}

@@ -492,4 +492,16 @@ mod tests {
             assert_eq!(scope_takes_in(scope, word), takes_in, "{scope}: {word}");
         }
     }
+
+    #[test]
+    fn a_subject_is_told_by_its_type_and_its_id_and_by_nothing_of_its_row() {
+        let user = User { password: Some("a hash".to_owned()), ..User::supposed("a@b.c") };
+        let id = user.id.to_string();
+        let user = Subject::User(Arc::new(user));
+        let shown = format!("{user:?}");
+        assert!(shown.contains(&id) && !shown.contains("hash") && !shown.contains("a@b.c"), "{shown}");
+        let host = Subject::Host(Arc::new(Host::supposed("web1")));
+        let client = Subject::Client(Arc::new(Client::supposed("acme")));
+        assert_eq!([user, host, client].map(|subject| subject.type_name()), ["user", "host", "client"]);
+    }
 }

@@ -250,6 +250,14 @@ mod tests {
         assert_eq!(needed(&town), 2, "expired this second");
         town.revoke(second.token.id).unwrap();
         assert_eq!(needed(&town), 1, "revoked this second");
+        town.now -= 10;
+        assert_eq!(needed(&town), 3, "by a clock that was set back, as verification has it");
+    }
+
+    #[test]
+    fn a_key_is_needed_by_what_is_sealed_and_by_what_is_signed() {
+        let need = |sealed, tokens| Need { sealed, tokens }.is_some();
+        assert_eq!([need(0, 0), need(1, 0), need(0, 1), need(2, 3)], [false, true, true, true]);
     }
 
     #[test]

@@ -125,4 +125,11 @@ mod tests {
         judged(Some(&"a".repeat(201)), None, None, false);
         judged(None, None, Some("//evil.example"), false);
     }
+
+    #[test]
+    fn the_link_of_a_preview_is_for_many_uses_and_has_its_label_and_no_end() {
+        let NewLink { label, span_seconds, redirect, single_use } = NewLink::lasting("Preview");
+        assert_eq!((label.as_deref(), span_seconds, single_use), (Some("Preview"), None, false));
+        assert_eq!(redirect.into_text(), "/");
+    }
 }

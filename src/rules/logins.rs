@@ -142,4 +142,10 @@ mod tests {
         let through = (0..20).filter(|_| bucket.add(10, later).is_ok()).count();
         assert_eq!(through, 10);
     }
+
+    #[test]
+    fn the_audit_log_has_a_word_for_each_failure() {
+        let all = [Failed::UnknownEmail, Failed::NoPassword, Failed::Inactive, Failed::WrongPassword];
+        assert_eq!(all.map(Failed::name), ["unknown_email", "no_password", "inactive", "wrong_password"]);
+    }
 }

@@ -225,6 +225,7 @@ fn slug_of(project: &ProjectName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::TableId;
 
     #[track_caller]
     fn name(text: &str, good: bool) {
@@ -258,5 +259,18 @@ mod tests {
         slug("a/b c", "preview-a-b-c");
         slug("ÄÖÜ", "preview");
         slug("-----------", "preview");
+    }
+
+    #[test]
+    fn a_preview_leads_where_its_link_does() {
+        let mut town = crate::rules::town::Town::new();
+        town.shelf.tamper(TableId::Meta, crate::records::meta::raw::STORE_ID, Some(vec![7; 16]));
+        let fresh = town.fresh();
+        let name = ProjectName::parse("Acme").unwrap();
+        let wanted = Wanted::judge(Some("Acme"), None).unwrap();
+        let preview = town
+            .change(|txn, terms| preview(txn, terms, &By::local(0), &name, &wanted, [1; 10], &fresh))
+            .unwrap();
+        assert_eq!(preview.redirect(), Ok("/"));
     }
 }

@@ -119,7 +119,7 @@ fn active(view: &dyn View) -> Result<Vec<User>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{audit::Entry, shelf::Shelf};
+    use crate::records::{Time, audit::Entry, shelf::Shelf};
 
     fn service(name: &str, groups: &[&str], fresh: u8) -> Configured {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
@@ -182,5 +182,27 @@ mod tests {
         let outcome = apply(&mut shelf, &[service("one", &["admin"], 2)]);
         assert_eq!(outcome.taken.len(), 1);
         assert_eq!(user(&shelf, "one").groups, [""; 0]);
+    }
+
+    #[test]
+    fn an_entry_says_which_service_and_which_groups_and_the_row_when() {
+        let mut shelf = Shelf::new();
+        apply(&mut shelf, &[service("one", &["x"], 1)]);
+        let at = |shelf: &mut Shelf, seconds: u64, configured: &[Configured]| {
+            let by = By::system();
+            shelf.change(seconds * 1000, |txn| bring_up_to_date(txn, &by, configured)).unwrap();
+            user(shelf, "one").updated_at
+        };
+        assert_eq!(at(&mut shelf, 2_000, &[service("one", &["y"], 2)]), Time::from_unix(2_000));
+        assert_eq!(at(&mut shelf, 3_000, &[]), Time::from_unix(3_000));
+        assert_eq!(
+            at(&mut shelf, 4_000, &[service("one", &["y"], 3)]),
+            Time::from_unix(4_000),
+            "back, in the same groups"
+        );
+        let told: Vec<serde_json::Value> =
+            shelf.audit().iter().map(|entry| serde_json::from_str(&entry.params).unwrap()).collect();
+        assert_eq!(told[0], serde_json::json!({"service": "one", "groups": ["x"], "made": true}));
+        assert_eq!(told[1], serde_json::json!({"service": "one", "groups": ["y"]}));
     }
 }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    records::shelf::Shelf,
+    records::{Action, By, Params, host::SealedFor, shelf::Shelf},
     rules::{pats::Wish, town::Town},
-    token::TokenId,
+    token::{KeyId, TokenId},
 };
 
 fn walk(shelf: &Shelf, keyring: &Keyring, still: bool) -> Report {
@@ -172,4 +172,107 @@ fn a_walk_of_many_portions_reads_every_row_once() {
     assert_eq!(report.findings, []);
     assert_eq!(report.rows, town.shelf.rows().len() as u64);
     assert_eq!(report.entries, STEP_ROWS_MAX as u64 + 1);
+}
+
+#[test]
+fn a_finding_names_its_row_and_says_what_to_do() {
+    let mut ground = ground();
+    let key = ground.pat.as_bytes().to_vec();
+    ground.town.shelf.tamper(TableId::Tokens, &key, Some(vec![1]));
+    let report = walk(&ground.town.shelf, &ground.town.keyring, false);
+    let finding = report.findings.iter().find(|finding| finding.wrong == Wrong::Damaged).unwrap();
+    let spelled: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((finding.table, &finding.key), (TableId::Tokens, &spelled));
+    assert!(finding.wrong.advice().contains("bearerd restore"));
+    assert!(Wrong::NoKey("k".to_owned()).advice().contains("keys reseal"));
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_kept_and_all_are_counted() {
+    let mut walk = Walk::new(true);
+    for _ in 0..=FINDINGS_MAX {
+        walk.find(TableId::Meta, &[], Wrong::Missing);
+    }
+    assert_eq!((walk.report.findings.len(), walk.report.found), (FINDINGS_MAX, FINDINGS_MAX as u64 + 1));
+}
+
+#[test]
+fn what_belongs_to_the_store_itself_is_known() {
+    finds(
+        |ground| {
+            for key in [raw::SCHEMA, raw::STORE_ID, raw::STORE_KEY] {
+                ground.town.shelf.tamper(TableId::Meta, key, Some(vec![1]));
+            }
+            ground.town.change(|txn, _| crate::rules::purge::may_run(txn)).unwrap();
+        },
+        &[],
+    );
+    finds(
+        |ground| ground.town.shelf.tamper(TableId::Meta, b"purge_hold", Some(vec![1])),
+        &[(TableId::Meta, |wrong| *wrong == Wrong::Damaged)],
+    );
+}
+
+#[test]
+fn credentials_whose_key_is_gone_and_what_is_no_envelope_are_found() {
+    use crate::rules::credentials::{self, Place};
+
+    let mut ground = ground();
+    let holder = crate::token::HostId::from_parts(1, [4; 10]);
+    ground
+        .town
+        .change(|txn, terms| {
+            txn.entry(&By::system(), Action::HostCredentialsPut, holder, Params::none())?;
+            credentials::put(txn, terms, &Place::of_host(holder), b"{}", [1; 24])
+        })
+        .unwrap();
+    let found = |ground: &Ground, keyring: &Keyring| {
+        let report = walk(&ground.town.shelf, keyring, true);
+        report.findings.into_iter().map(|finding| finding.wrong).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&ground, &ground.town.keyring), []);
+    let other = Keyring::generate(KeyId::new("k2").unwrap(), b"0123456789abcdef0123456789abcdef").unwrap();
+    assert_eq!(found(&ground, &other), [Wrong::NoKey("k1".to_owned())]);
+    let mut row = Sealed::at(&ground.town.shelf, &SealedFor::Host(holder).key()).unwrap().unwrap();
+    row.envelope = vec![1];
+    ground.town.shelf.place(&row);
+    assert_eq!(found(&ground, &ground.town.keyring), [Wrong::Damaged]);
+}
+
+#[test]
+fn an_entry_that_was_changed_by_somebody_who_has_the_keys_of_the_records_breaks_the_chain() {
+    finds(
+        |ground| {
+            let entry = Entry::at(&ground.town.shelf, &2u64.to_be_bytes()).unwrap().unwrap();
+            ground.town.shelf.place(&Entry { actor_label: "somebody else".to_owned(), ..entry });
+        },
+        &[(TableId::Audit, |wrong| *wrong == Wrong::Chain)],
+    );
+}
+
+/// Retention goes on beside a walk: what it cut, before the walk or behind its back, is not missed.
+#[test]
+fn a_log_that_retention_cuts_before_and_during_a_walk_is_whole() {
+    let mut town = Town::new();
+    let user = town.user("a@example.org", &[]);
+    for _ in 0..3 * STEP_ROWS_MAX {
+        town.pat(user.id, Wish::default()).unwrap();
+    }
+    town.change(|txn, _| crate::rules::purge::may_run(txn)).unwrap();
+    town.pass(100);
+    town.settings.audit.retention = crate::settings::Retention::Seconds(50);
+    town.user("b@example.org", &[]);
+    let cut = |town: &mut Town| town.change(|txn, terms| crate::rules::audit::cut(txn, terms)).unwrap();
+    let mut walk = Walk::new(false);
+    while TableId::ALL[walk.table] != TableId::Audit || walk.after.is_none() {
+        assert!(walk.step(&town.shelf, &town.keyring).unwrap().is_none());
+    }
+    while cut(&mut town) > 0 {}
+    let report = loop {
+        if let Some(report) = walk.step(&town.shelf, &town.keyring).unwrap() {
+            break report;
+        }
+    };
+    assert_eq!(report.findings, [], "cut during the walk");
+    assert_eq!(self::walk(&town.shelf, &town.keyring, true).findings, [], "cut before it");
 }

@@ -232,3 +232,48 @@ fn a_session_is_told_whether_it_was_ended_and_how_long_it_was_not_used() {
         seen(('-', "all sessions of its user were ended"), ('+', "not used for 0 s of 60 s"))
     );
 }
+
+#[test]
+fn an_end_ahead_is_none_and_uses_that_are_left_count() {
+    of_a_pat(|token, _| token.revoked_at = Some(Time::from_unix(NOW + 1)), None, &[]);
+    of_a_pat(|token, _| token.max_uses = Some(3), None, &[]);
+    let words = [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|outcome| outcome.name());
+    assert_eq!(words, ["passed", "failed", "skipped"]);
+}
+
+#[test]
+fn only_four_segments_that_begin_with_a_version_are_a_cookie() {
+    let world = World::new(Kind::Pat, |_, _| {});
+    check(&world.explain("v1.aaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbb", None), Some("unknown"), &["row"]);
+    check(&world.explain("aaaaaaaa.bbbbbbbb.cccccccc.dddddddd", None), Some("unknown"), &["row"]);
+    check(&world.explain("v1.k.AAAA.BBBB", None), Some("signature"), &["spelling"]);
+}
+
+#[test]
+fn a_cookie_is_looked_at_by_its_age_and_by_the_link_that_gave_it() {
+    let client = crate::token::ClientId::from_parts(0, ME);
+    let of_cookie = |age: u64, change: &dyn Fn(&mut Token), reason, failed: &[&str]| {
+        let mut world = World::new(Kind::Link, |token, _| {
+            token.owner = Owner::Client(client);
+            token.expires_at = None;
+            change(token);
+        });
+        world.shelf.place(&Client {
+            id: client,
+            slug: "acme".to_owned(),
+            name: "Acme".to_owned(),
+            active: true,
+            created_at: Time::from_unix(1),
+            entry: 0,
+        });
+        let link = text::parse(world.text.expose()).unwrap().id;
+        let cookie = crate::token::cookie::mint(world.keyring.current(), &[0; 16], link, NOW - age);
+        check(&world.explain(cookie.expose(), None), reason, failed);
+    };
+    of_cookie(0, &|_| {}, None, &[]);
+    of_cookie(verify::COOKIE_SECONDS_MAX - 1, &|_| {}, None, &[]);
+    of_cookie(verify::COOKIE_SECONDS_MAX, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(verify::COOKIE_SECONDS_MAX + 1, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(0, &|link| link.consumed_at = Some(Time::from_unix(NOW)), None, &[]);
+    of_cookie(0, &|link| link.revoked_at = Some(Time::from_unix(NOW)), Some("revoked"), &["not revoked"]);
+}

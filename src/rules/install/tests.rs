@@ -132,3 +132,22 @@ fn setup_that_was_opened_once_more_brings_a_locked_out_admin_back() {
     assert!(!Setup::of(&town.shelf).unwrap().pending());
     assert!(town.update(other.id, users::Change { active: Some(false), ..Default::default() }).is_ok());
 }
+
+/// Nobody deactivated them meanwhile: the new password alone ends the sessions of before.
+#[test]
+fn an_admin_who_comes_back_has_the_new_password_and_name_and_no_session_of_before() {
+    let mut town = Town::new();
+    let token = minted(&mut town, false).unwrap();
+    let (ada, session) = redeemed(&mut town, text_of(&token), "ada@example.org", Some("Ada")).unwrap();
+    let password = Some("forgotten".to_owned());
+    town.update(ada.id, users::Change { password, ..Default::default() }).unwrap();
+    let before = town.session(ada.id).unwrap();
+    assert!(town.verify(before.secret.expose(), None).is_ok());
+    let token = minted(&mut town, true).unwrap();
+    let (back, _) = redeemed(&mut town, text_of(&token), "ada@example.org", Some("Countess")).unwrap();
+    assert_eq!((back.id, back.name.as_deref()), (ada.id, Some("Countess")));
+    assert_eq!(back.password.as_deref(), Some("hash of ada@example.org's"));
+    for old in [before, session] {
+        assert_eq!(reason(town.verify(old.secret.expose(), None)), Reason::SessionEnded);
+    }
+}

@@ -184,3 +184,46 @@ fn an_admin_ends_any_token_and_hears_of_one_that_is_not_there() {
     let gone = TokenId::from_parts(1, [9; 10]);
     assert_eq!(town.change(|txn, _| revoke_any(txn, &root, gone)), Err(Refusal::NotFound));
 }
+
+#[test]
+fn a_page_that_holds_everything_is_the_last() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let all = mixed(&mut town, &[anna.id]);
+    let filter = Filter { user: Some(anna.id), ..Filter::default() };
+    let page = Page { after: None, limit: all.len() };
+    let listed = list_all(&town.shelf, &filter, town.time(), &|_| None, &page).unwrap();
+    assert_eq!((listed.items.len(), listed.next), (all.len(), None));
+}
+
+/// An index is a hint: rows that it leads to by mistake, or because somebody tampered with it, are not shown as
+/// anybody's, and not ended as anybody's.
+#[test]
+fn an_index_that_leads_to_a_row_of_another_shows_and_ends_nothing() {
+    let mut town = Town::new();
+    let [anna, bert] = ["anna@example.org", "bert@example.org"].map(|email| town.user(email, &[]).id);
+    let theirs = town.pat(bert, Wish::default()).unwrap().token;
+    let owner = Owner::User(anna);
+    for kind in [Kind::Pat, Kind::Session] {
+        let lies = [&owner.prefix(), kind.tag().as_bytes(), theirs.id.as_bytes()].concat();
+        town.shelf.tamper(TableId::TokensByOwner, &lies, Some(Vec::new()));
+    }
+    let of_bert = [&Owner::User(bert).prefix(), Kind::Session.tag().as_bytes(), theirs.id.as_bytes()];
+    town.shelf.tamper(TableId::TokensByOwner, &of_bert.concat(), Some(Vec::new()));
+    let by_kind = [Kind::Session.tag().as_bytes(), theirs.id.as_bytes()].concat();
+    town.shelf.tamper(TableId::TokensByKind, &by_kind, Some(Vec::new()));
+    let page = Page { after: None, limit: 50 };
+    for (user, kind) in
+        [(Some(anna), Some(Kind::Pat)), (Some(bert), Some(Kind::Session)), (None, Some(Kind::Session))]
+    {
+        let filter = Filter { user, kind, state: None };
+        let listed = list_all(&town.shelf, &filter, town.time(), &|_| None, &page).unwrap();
+        assert_eq!(ids(&listed), [], "{filter:?}");
+        let condition = Condition { owner: user.map(Owner::User), kind, created_before: None };
+        assert_eq!(matching(&town.shelf, &condition, town.time(), None).unwrap().items, [], "{condition:?}");
+    }
+    for (owner, kind) in [(Owner::User(anna), Kind::Pat), (Owner::User(bert), Kind::Session)] {
+        let own = tokens::of_owner(&town.shelf, owner, kind, town.time(), &|_| None, &page).unwrap();
+        assert!(own.items.is_empty(), "{owner:?} {kind:?}");
+    }
+}

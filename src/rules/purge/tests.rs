@@ -157,3 +157,53 @@ fn a_step_looks_at_a_bounded_number_of_rows_and_goes_on() {
     let second = candidates(&town.shelf, &town.settings, town.time(), first.next).unwrap();
     assert!(second.items.is_empty() && second.next.is_none());
 }
+
+/// Set back by less than what counts as a jump: what the purge waits for comes nearer with it, at once and for good.
+#[test]
+fn a_clock_that_goes_back_a_little_does_not_lengthen_the_hold() {
+    let mut town = Town::new();
+    let run = |town: &mut Town| town.change(|txn, _| may_run(txn)).unwrap();
+    assert!(run(&mut town));
+    town.pass(40 * DAY);
+    assert!(!run(&mut town), "it has jumped");
+    let jumped = town.now;
+    town.now = jumped - DAY / 2;
+    assert!(!run(&mut town));
+    town.now = jumped + DAY / 2;
+    assert!(run(&mut town), "a day after the clock said so, not a day and a half");
+}
+
+#[test]
+fn an_enrolment_goes_with_the_reply_that_is_kept_for_it_and_not_before() {
+    use crate::token::HostId;
+
+    let mut town = Town::new();
+    let id = crate::token::TokenId::from_parts(town.now * 1000, [5; 10]);
+    let detail = Detail::Enrollment(Box::new(crate::records::token::Enrollment {
+        hostname: None,
+        pin_hostname: false,
+        tags: Vec::new(),
+        facts: None,
+        host: None,
+    }));
+    town.shelf.place(&Token {
+        consumed_at: Some(town.time()),
+        detail,
+        ..Token::plain(id, Kind::Enrollment, [5; 32], Owner::Nobody, town.time())
+    });
+    town.shelf.place(&crate::records::meta::Count { kind: Kind::Enrollment, stored: 1 });
+    let reply = |until: u64| Replay {
+        enrollment: id,
+        host: HostId::from_parts(1, [1; 10]),
+        agent_token: id,
+        envelope: vec![1],
+        expires_at: Time::from_unix(until),
+        ip: None,
+        entry: 0,
+    };
+    pass_days(&mut town, 31);
+    town.shelf.place(&reply(town.now + 1));
+    assert_eq!(run(&mut town), 0, "the reply may still be asked for");
+    town.shelf.place(&reply(town.now));
+    assert_eq!(run(&mut town), 1);
+}

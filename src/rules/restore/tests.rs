@@ -399,3 +399,133 @@ fn more_rows_than_one_operation_takes_go_in_several() {
         entries.iter().filter(|entry| entry.action == "store.carry_over").map(|entry| entry.touched.len());
     assert_eq!(most.max(), Some(STEP_ROWS_MAX));
 }
+
+#[test]
+fn a_store_that_lacks_what_every_store_has_is_no_store_to_go_by() {
+    let shelf = Shelf::new();
+    assert_eq!(judge(&shelf), Ok(()));
+    for key in [&b"setup"[..], b"highest_time", b"audit_head"] {
+        let mut lacking = copy(&shelf);
+        lacking.tamper(TableId::Meta, key, None);
+        assert!(judge(&lacking).is_err());
+    }
+}
+
+#[test]
+fn what_is_the_same_in_both_stores_stays_and_is_not_counted() {
+    let mut town = Town::new();
+    let user = town.user("a@example.org", &[]);
+    let client = a_client(&mut town);
+    let counted = town.pat(user.id, Wish { max_uses: Some(3), ..Wish::default() }).unwrap().token;
+    town.shelf.place(&Uses { token: counted.id, count: 1 });
+    let unspent = token(&mut town, Kind::Enrollment, Owner::Nobody, enrolment);
+    town.change(|txn, terms| {
+        txn.entry(&By::local(0), Action::TokenUpdate, "test", Params::none())?;
+        credentials::put(txn, terms, &Place::of_enrollment(&unspent), b"{}", [1; 24])
+    })
+    .unwrap();
+    let (restored, carried) = restore(&town.shelf, Some(&town.shelf), town.now);
+    assert!(Client::by_id(&restored, client.id).unwrap().unwrap().active);
+    assert!(Sealed::at(&restored, &SealedFor::Enrollment(unspent.id).key()).unwrap().is_some());
+    assert_eq!((carried.users, carried.clients, carried.tokens, carried.setup_closed), (0, 0, 0, false));
+}
+
+#[test]
+fn a_user_who_was_made_since_is_off_and_has_no_session_left() {
+    let mut town = Town::new();
+    town.user("a@example.org", &["admin"]);
+    let older = copy(&town.shelf);
+    town.pass(10);
+    let since = town.user("since@example.org", &[]);
+    town.pass(10);
+    let (restored, _) = restore(&town.shelf, Some(&older), town.now);
+    let user = User::by_id(&restored, since.id).unwrap().unwrap();
+    assert_eq!((user.active, user.session_epoch, user.updated_at), (false, 1, town.time()));
+}
+
+#[test]
+fn the_later_use_is_kept_and_of_two_in_a_second_that_of_the_backup() {
+    let kept = |ours: (u64, Option<&str>), theirs: (u64, Option<&str>)| {
+        let mut town = Town::new();
+        let user = town.user("a@example.org", &[]);
+        let token = town.pat(user.id, Wish::default()).unwrap().token.id;
+        let used = |(at, ip): (u64, Option<&str>)| LastUsed {
+            token,
+            at: Time::from_unix(at),
+            ip: ip.map(|ip| ip.parse().unwrap()),
+        };
+        town.shelf.place(&used(ours));
+        let backup = copy(&town.shelf);
+        town.shelf.place(&used(theirs));
+        let (restored, _) = restore(&backup, Some(&town.shelf), town.now);
+        let last = LastUsed::of(&restored, token).unwrap().unwrap();
+        (last.at.unix(), last.ip.map(|ip| ip.to_string()))
+    };
+    assert_eq!(kept((100, None), (200, None)), (200, None));
+    assert_eq!(kept((200, None), (100, None)), (200, None));
+    assert_eq!(kept((100, None), (100, Some("192.0.2.1"))), (100, None));
+}
+
+#[test]
+fn of_a_token_the_fewer_uses_count_and_its_story_is_told_by_the_store_that_consumed_it() {
+    let mut town = Town::new();
+    let user = town.user("a@example.org", &[]);
+    let pat = town.pat(user.id, Wish { max_uses: Some(5), ..Wish::default() }).unwrap().token;
+    let spent = token(&mut town, Kind::Enrollment, Owner::Nobody, enrolment);
+    let unspent = token(&mut town, Kind::Enrollment, Owner::Nobody, enrolment);
+    let backup = copy(&town.shelf);
+    amend(&mut town, pat.id, |token| token.max_uses = Some(2));
+    let host = HostId::from_parts(NOW * 1000, [2; 10]);
+    let told = |token: &mut Token| {
+        if let Detail::Enrollment(detail) = &mut token.detail {
+            detail.host = Some(host);
+        }
+    };
+    amend(&mut town, spent.id, |token| {
+        token.consumed_at = Some(Time::from_unix(NOW));
+        told(token);
+    });
+    amend(&mut town, unspent.id, told);
+    let (restored, _) = restore(&backup, Some(&town.shelf), town.now);
+    assert_eq!(row(&restored, pat.id).max_uses, Some(2));
+    assert_eq!(row(&restored, spent.id).detail, row(&town.shelf, spent.id).detail);
+    assert_eq!(row(&restored, unspent.id).detail, row(&backup, unspent.id).detail);
+}
+
+#[test]
+fn setup_stays_open_only_where_both_stores_have_it_open_for_one_token() {
+    let mut town = Town::new();
+    let mint = |town: &mut Town, force| {
+        let fresh = town.fresh();
+        town.change(|txn, terms| install::mint(txn, terms, &By::system(), force, &fresh)).unwrap().token
+    };
+    put(&mut town, Setup { completed_at: Some(Time::from_unix(NOW)), ..Setup::default() });
+    let closed = copy(&town.shelf);
+    mint(&mut town, true);
+    let opened = copy(&town.shelf);
+    let first = Setup::of(&opened).unwrap().install_token;
+    mint(&mut town, false);
+    let opened_anew = copy(&town.shelf);
+    let after = |backup: &Shelf, replaced: &Shelf| {
+        let (restored, carried) = restore(backup, Some(replaced), town.now);
+        let setup = Setup::of(&restored).unwrap();
+        (setup.pending(), setup.install_token, carried.setup_closed)
+    };
+    assert_eq!(after(&opened, &opened), (true, first, false));
+    assert_eq!(after(&opened, &closed), (false, None, true));
+    assert_eq!(after(&opened, &opened_anew), (false, None, true), "another token was minted since");
+    assert_eq!(after(&closed, &opened), (false, None, false), "it was closed in the backup");
+}
+
+#[test]
+fn setup_that_loses_its_dead_token_is_still_open() {
+    let mut town = Town::new();
+    let fresh = town.fresh();
+    let minted =
+        town.change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh)).unwrap().token;
+    let backup = copy(&town.shelf);
+    amend(&mut town, minted.id, |token| token.revoked_at = Some(Time::from_unix(NOW)));
+    let (restored, carried) = restore(&backup, Some(&town.shelf), town.now);
+    let setup = Setup::of(&restored).unwrap();
+    assert_eq!((setup.pending(), setup.install_token, carried.setup_closed), (true, None, false));
+}

@@ -130,3 +130,21 @@ fn a_service_counts_while_it_is_configured_and_its_user_is_its_own() {
     assert_eq!(reason(said(&town, &CredentialKind::ALL)), Reason::OwnerInactive);
     assert_eq!(reason(again(&town.shelf, &caller, town.time())), Reason::OwnerInactive);
 }
+
+#[test]
+fn only_a_cookie_ends_by_its_own_age_and_only_a_session_by_idleness() {
+    let keyring =
+        Keyring::generate(crate::token::KeyId::new("k1").unwrap(), b"0123456789abcdef0123456789abcdef")
+            .unwrap();
+    let id = TokenId::from_parts(1, [1; 10]);
+    let prefix = crate::token::Prefix::default();
+    let of_kind =
+        |kind| Presented::Token(text::parse(text::mint(&prefix, kind, id, &[1; 32]).expose()).unwrap());
+    let cookie = cookie::mint(keyring.current(), &[7; 16], id, 1_000);
+    let cookie = Presented::cookie(cookie.expose(), &keyring, &[7; 16]).unwrap();
+    assert_eq!(cookie.own_end(), Some(Time::from_unix(1_000 + COOKIE_SECONDS_MAX)));
+    assert!(!cookie.can_idle() && !Presented::Imported(TokenHash::of("x")).can_idle());
+    for kind in Kind::ALL {
+        assert_eq!((of_kind(kind).own_end(), of_kind(kind).can_idle()), (None, kind == Kind::Session));
+    }
+}

@@ -244,3 +244,31 @@ fn a_closed_store_refuses_changes() {
     assert_eq!(store.health(), Health::Closed);
     store.close().unwrap();
 }
+
+#[test]
+fn operations_within_a_millisecond_are_told_apart_by_their_turns() {
+    let (time, clock) = fixed(5_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    let turn = || store.write_blocking(|txn| Ok::<_, ()>(txn.in_turn([9; 10]))).unwrap().unwrap();
+    let turns = [turn(), turn(), turn()].map(|random| u16::from_be_bytes([random[0], random[1]]));
+    assert_eq!((turns[1], turns[2]), (turns[0] + 1, turns[0] + 2));
+    assert_eq!(turn()[2..], [9; 8], "the rest is as it was drawn");
+    advance(&clock, 5_001);
+    assert_eq!(turn()[..2], [0, 0]);
+}
+
+/// For the watchdog: an operation that hangs is the writer's fault, a disk that does is not.
+#[test]
+fn the_writer_is_at_the_disk_but_for_the_operations_themselves() {
+    let store = in_memory();
+    let (asked, seen) = (store.clone(), Arc::new(AtomicU64::new(9)));
+    let during = Arc::clone(&seen);
+    let hooked = store.clone();
+    store.on_commit(move |_, _| during.store(u64::from(hooked.waits_for_disk()), Ordering::Release));
+    let within = store.write_blocking(move |txn| {
+        txn.hint(TableId::Projects, b"a".to_vec(), b"1".to_vec());
+        Ok::<_, ()>(asked.waits_for_disk())
+    });
+    assert_eq!(within, Ok(Ok(false)));
+    assert_eq!(seen.load(Ordering::Acquire), 1, "while the commit is made and published");
+}

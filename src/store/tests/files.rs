@@ -159,3 +159,10 @@ fn a_rotated_keyring_opens_it_and_the_key_can_be_wrapped_anew() {
     let without = rotated.without(&KeyId::new("k1").unwrap()).unwrap();
     expect(&Store::open(&dir, &without, &Options::default()).unwrap(), "a", Some("1"));
 }
+
+#[test]
+fn the_key_that_a_store_needs_is_told_without_a_keyring() {
+    let (folder, dir) = made();
+    assert_eq!(Store::needed_key(&dir).as_deref(), Some("k1"));
+    assert_eq!(Store::needed_key(&folder.path().join("nothing")), None);
+}
