@@ -158,3 +158,34 @@ fn what_is_secret_has_no_equality_no_display_and_no_derived_debug() {
     }
     assert_eq!(found, 6, "a type is not where it was: this test looks for the wrong thing");
 }
+
+/// Whoever compares a secret, its hash or a MAC goes through `token::same`, whose time tells nothing. The hashes of
+/// the audit chain are none: everybody who may read the log reads them.
+#[test]
+fn no_secret_hash_or_mac_is_compared_with_an_operator() {
+    let is_secret = |operand: &str| {
+        let operand = operand.trim_matches(|c: char| !c.is_alphanumeric() && c != '(' && c != ')');
+        let ends = ["expose()", "expose().as_bytes()", "hash.as_bytes()", ".hash", "_hash", "mac", "mac()"];
+        ends.iter().any(|end| operand.ends_with(end)) || operand.contains("expose()")
+    };
+    let mut looked_at = 0;
+    for (file, code) in FLOORS.iter().flat_map(|floor| code_of(floor)) {
+        let is_the_chain = ["rules/audit.rs", "rules/check.rs"].iter().any(|name| file.ends_with(name));
+        for line in code.lines() {
+            for operator in [" == ", " != "] {
+                for (at, _) in line.match_indices(operator) {
+                    looked_at += 1;
+                    let left = line[..at].rsplit(' ').next().unwrap_or_default();
+                    let right = line[at + operator.len()..].split(' ').next().unwrap_or_default();
+                    let wrong = is_secret(left) || is_secret(right);
+                    assert!(!wrong || is_the_chain, "{}: {}", file.display(), line.trim());
+                }
+            }
+        }
+    }
+    assert!(looked_at > 300, "{looked_at}: this test looks for the wrong thing");
+    let secret = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/token/secret.rs");
+    let same = code(&fs::read_to_string(secret).unwrap());
+    let body = same.split("pub fn same(").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
+    assert!(body.contains("ours.ct_eq(theirs).into()") && !body.contains("=="), "{body}");
+}

@@ -286,6 +286,17 @@ fn a_single_use_link_is_not_burnt_by_a_mail_scanner() {
     assert_eq!(session(&daemon, &cookie), 200, "a consumed link admits nobody new and ends nothing");
 }
 
+/// Programs that ask what lies behind a link, of chats and mail, are not let in by it.
+#[test]
+fn a_head_of_a_link_for_many_uses_tells_where_it_leads_and_lets_nobody_in() {
+    let daemon = Daemon::start();
+    let token = link_token(&daemon, json!({"redirect": "/in"}));
+    let head = daemon.nobody().head(&format!("/portal/enter?token={token}"));
+    assert_eq!((head.status, head.header("location")), (303, Some("/in")));
+    assert!(head.header("set-cookie").is_none());
+    assert!(enter(&daemon, &token).header("set-cookie").is_some(), "a browser is");
+}
+
 /// Presses the one button of the page, wherever the form keeps the token.
 fn redeem(daemon: &Daemon, token: &str) -> Answer {
     daemon.nobody().request("POST", &format!("/portal/enter?token={token}")).form(&[("token", token)]).send()

@@ -95,6 +95,9 @@ def plant(constant=None):
     if (TOP / ".cargo/mutants.toml").exists():
         (TREE / ".cargo").mkdir()
         shutil.copy(TOP / ".cargo/mutants.toml", TREE / ".cargo")
+    # Tests hold pages and examples against the sources.
+    for folder in ("docs", "systemd"):
+        shutil.copytree(TOP / folder, TREE / folder)
     (TREE / "README.md").write_text("")
     kept = [f"pub mod {floor};" for floor in FLOORS]
     library = (TOP / "src/lib.rs").read_text().splitlines()

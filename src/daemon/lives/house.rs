@@ -141,6 +141,11 @@ impl House {
         &self.surface.as_ref().unwrap().0
     }
 
+    /// Runs what only goes on while the daemon does.
+    pub(super) fn run<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
     pub(super) fn keyring(&self) -> Keyring {
         Keyring::parse(&fs::read_to_string(self.files.path().join("data/keyring")).unwrap()).unwrap()
     }

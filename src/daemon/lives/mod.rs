@@ -15,6 +15,7 @@ use proptest::{prelude::ProptestConfig, test_runner::TestRunner};
 mod check;
 mod fleet;
 mod house;
+mod late;
 mod operate;
 mod people;
 mod plain;
