@@ -181,7 +181,7 @@ fn a_finding_names_its_row_and_says_what_to_do() {
     ground.town.shelf.tamper(TableId::Tokens, &key, Some(vec![1]));
     let report = walk(&ground.town.shelf, &ground.town.keyring, false);
     let finding = report.findings.iter().find(|finding| finding.wrong == Wrong::Damaged).unwrap();
-    let spelled: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let spelled = key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!((finding.table, &finding.key), (TableId::Tokens, &spelled));
     assert!(finding.wrong.advice().contains("bearerd restore"));
     assert!(Wrong::NoKey("k".to_owned()).advice().contains("keys reseal"));
@@ -262,7 +262,7 @@ fn a_log_that_retention_cuts_before_and_during_a_walk_is_whole() {
     town.pass(100);
     town.settings.audit.retention = crate::settings::Retention::Seconds(50);
     town.user("b@example.org", &[]);
-    let cut = |town: &mut Town| town.change(|txn, terms| crate::rules::audit::cut(txn, terms)).unwrap();
+    let cut = |town: &mut Town| town.change(crate::rules::audit::cut).unwrap();
     let mut walk = Walk::new(false);
     while TableId::ALL[walk.table] != TableId::Audit || walk.after.is_none() {
         assert!(walk.step(&town.shelf, &town.keyring).unwrap().is_none());

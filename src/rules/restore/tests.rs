@@ -449,14 +449,14 @@ fn the_later_use_is_kept_and_of_two_in_a_second_that_of_the_backup() {
         let mut town = Town::new();
         let user = town.user("a@example.org", &[]);
         let token = town.pat(user.id, Wish::default()).unwrap().token.id;
-        let used = |(at, ip): (u64, Option<&str>)| LastUsed {
+        let note = |(at, ip): (u64, Option<&str>)| LastUsed {
             token,
             at: Time::from_unix(at),
             ip: ip.map(|ip| ip.parse().unwrap()),
         };
-        town.shelf.place(&used(ours));
+        town.shelf.place(&note(ours));
         let backup = copy(&town.shelf);
-        town.shelf.place(&used(theirs));
+        town.shelf.place(&note(theirs));
         let (restored, _) = restore(&backup, Some(&town.shelf), town.now);
         let last = LastUsed::of(&restored, token).unwrap().unwrap();
         (last.at.unix(), last.ip.map(|ip| ip.to_string()))
