@@ -213,7 +213,10 @@ fn a_reload_that_would_drop_a_key_in_use_is_refused_with_the_counts() {
     };
     let refused = drop_old();
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("1 credentials are sealed and 1 live tokens are signed"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("(credentials sealed under it: 1, live tokens signed with it: 1)"),
+        "{refused:?}"
+    );
     daemon.cli(&["keys", "reseal"]).expect(0);
     assert_eq!(drop_old().code, 1, "a live JWT is still signed under it");
     assert!(daemon.is_active(&text_of(&jwt, "token")));

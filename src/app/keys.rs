@@ -104,8 +104,8 @@ pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Resul
         .filter(|(_, need)| need.is_some())
         .map(|(key, need)| {
             format!(
-                "the keyring lacks the key {key}, under which {} credentials are sealed and {} live tokens \
-                 are signed; put it back, `bearerd keys reseal`, and revoke or wait for those tokens",
+                "the keyring lacks the key {key} (credentials sealed under it: {}, live tokens signed with it: {}); \
+                 put it back, `bearerd keys reseal`, and revoke or wait for those tokens",
                 need.sealed, need.tokens
             )
         })

@@ -1,6 +1,6 @@
 //! What a scrape of the metrics finds: the counters, and what is so at this moment.
 
-use super::App;
+use super::{App, walk::Walked};
 use crate::{
     config::services::ServiceStatus,
     metrics::{
@@ -19,6 +19,7 @@ impl App {
         let mut families = self.metrics().families();
         families.extend(store_families(&self.store().stats()));
         families.extend(self.stored_tokens());
+        families.push(findings(self.last_walk()));
         families.extend(self.service_families());
         let snapshot = self.snapshot();
         families.push(one(
@@ -161,6 +162,14 @@ fn store_families(stats: &Stats) -> Vec<Family> {
     ]
 }
 
+fn findings(last_walk: Option<Walked>) -> Family {
+    one(
+        "bearerd_store_findings",
+        "What the last walk through a large store found that is not as it must be; 0 before its end",
+        float(last_walk.map_or(0, |walked| walked.findings)),
+    )
+}
+
 /// The store counts in units, rounded down: a bucket holds what is less than one unit above its bound.
 fn commit_times(stats: &Stats) -> Spread {
     let seconds =
@@ -181,4 +190,21 @@ fn one(name: &'static str, help: &'static str, value: f64) -> Family {
 
 fn truth(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metrics::exposition::Samples, records::Time};
+
+    #[test]
+    fn what_a_walk_has_found_is_told_until_the_next_one_ends() {
+        let told = |last_walk| match findings(last_walk).samples {
+            Samples::Gauge(samples) => samples,
+            other => panic!("{other:?}"),
+        };
+        let walked = Walked { at: Time::from_unix(1), rows: 9, findings: 3 };
+        assert_eq!(told(Some(walked)), [(Vec::new(), 3.0)]);
+        assert_eq!(told(None), [(Vec::new(), 0.0)]);
+    }
 }

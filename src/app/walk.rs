@@ -1,5 +1,5 @@
 //! The walk through a store that is too large to be verified whenever it is opened: portion by portion, each
-//! over the newest view, so that no old pages are kept alive. What it finds goes to the log and the status.
+//! over the newest view, so that no old pages are kept alive. What it finds goes to the log, the status and the metrics.
 
 use std::{
     sync::{Mutex, PoisonError},
