@@ -17,10 +17,12 @@ use super::problem::Problem;
 mod json;
 mod params;
 mod shape;
+mod taken;
 
 pub use json::object as json_object;
 pub use params::{Form, Query, decode as decode_form};
-pub use shape::{Body, Field, Given, Kind, Shape, Taken};
+pub use shape::{Field, Kind, Shape};
+pub use taken::{Body, Given, Taken};
 
 /// The media type of forms (WHATWG URL, as RFC 6749 and RFC 7662 use it).
 const FORM: &str = "application/x-www-form-urlencoded";
