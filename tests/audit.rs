@@ -185,3 +185,16 @@ fn entries_survive_kill_9_with_their_changes() {
     }
     daemon.cli(&["audit", "verify"]).expect(0);
 }
+
+/// A timer brings them there, and nobody has to ask or to stop the daemon for it.
+#[test]
+fn a_refusal_is_in_the_log_within_ten_seconds_by_itself() {
+    let daemon = Daemon::start();
+    daemon.user("anna@example.org", &[]);
+    let login = json!({"email": "anna@example.org", "password": "not anybody's password"});
+    daemon.nobody().post("/v1/sessions", login).expect(401);
+    within(std::time::Duration::from_secs(10), "the entry of a refused login", || {
+        let entries = daemon.root().all("/v1/audit?action=login.refused");
+        (!entries.is_empty()).then_some(())
+    });
+}

@@ -529,3 +529,17 @@ fn setup_that_loses_its_dead_token_is_still_open() {
     let setup = Setup::of(&restored).unwrap();
     assert_eq!((setup.pending(), setup.install_token, carried.setup_closed), (true, None, false));
 }
+
+/// One who was off in the backup already, and whom the other store does not know, stays as they were.
+#[test]
+fn a_user_who_was_off_already_is_not_touched() {
+    let mut town = Town::new();
+    town.user("a@example.org", &["admin"]);
+    let older = copy(&town.shelf);
+    let off = town.user("off@example.org", &[]);
+    town.update(off.id, users::Change { active: Some(false), ..users::Change::default() }).unwrap();
+    let before = User::by_id(&town.shelf, off.id).unwrap().unwrap();
+    town.pass(10);
+    let (restored, carried) = restore(&town.shelf, Some(&older), town.now);
+    assert_eq!((User::by_id(&restored, off.id).unwrap(), carried.users), (Some(before), 0));
+}
