@@ -362,8 +362,8 @@ mod tests {
         let line = json!({"sha256": "07".repeat(32), "kind": "pat", "owner": "a@b.c", "name": "nightly",
             "scope": "reports:read", "created_at": made.to_string(), "expires_at": end.to_string(),
             "revoked_at": revoked.to_string()});
-        let link = json!({"sha256": "08".repeat(32), "kind": "link", "owner": "acme", "name": "Board"});
-        let lines = [line, link].map(|line| Line::read(line.as_object().cloned().unwrap(), at).unwrap());
+        let board = json!({"sha256": "08".repeat(32), "kind": "link", "owner": "acme", "name": "Board"});
+        let lines = [line, board].map(|json| Line::read(json.as_object().cloned().unwrap(), at).unwrap());
         let fresh = [1, 2].map(|n| FreshIds { token: [n; 10], owner: [n; 10] });
         town.change(|txn, _| take_in(txn, &By::local(0), &lines, &fresh)).unwrap();
         let row = |n: u8| Token::by_hash(&town.shelf, &TokenHash::from_bytes([n; 32])).unwrap().unwrap();
@@ -371,9 +371,9 @@ mod tests {
         assert_eq!((pat.name.as_str(), pat.scope.as_str()), ("nightly", "reports:read"));
         assert_eq!((pat.created_at, pat.expires_at), (Time::from_unix(made), Some(Time::from_unix(end))));
         assert_eq!((pat.span_seconds, pat.revoked_at), (Some(150), Some(Time::from_unix(revoked))));
-        let link = row(8).link().unwrap().clone();
+        let board = row(8).link().unwrap().clone();
         assert_eq!(
-            (link.label.as_deref(), link.redirect.as_str(), link.single_use),
+            (board.label.as_deref(), board.redirect.as_str(), board.single_use),
             (Some("Board"), "/", false)
         );
     }

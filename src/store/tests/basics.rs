@@ -271,4 +271,9 @@ fn the_writer_is_at_the_disk_but_for_the_operations_themselves() {
     });
     assert_eq!(within, Ok(Ok(false)));
     assert_eq!(seen.load(Ordering::Acquire), 1, "while the commit is made and published");
+    let begun = std::time::Instant::now();
+    while store.waits_for_disk() {
+        assert!(begun.elapsed().as_secs() < 30, "it never comes back from there");
+        std::thread::yield_now();
+    }
 }
