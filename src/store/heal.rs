@@ -172,11 +172,57 @@ impl BackOff {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn the_longest_pause_leaves_time_to_be_back_within_five_seconds() {
         assert!(BACK_OFF_MILLIS.into_iter().max().unwrap() <= 2_000);
         assert!(BackOff::begin(None).is_due());
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn an_engine_that_was_opened_a_moment_ago_is_given_its_pause_before_the_next() {
+        // A moment that has not come yet, so that it does not matter how long this test takes.
+        let reopened_at = Instant::now() + HOUR;
+        let back_off = BackOff::begin(Some(reopened_at));
+        assert_eq!(back_off.next(), reopened_at + REOPEN_PAUSE);
+        assert!(!back_off.is_due());
+    }
+
+    #[test]
+    fn each_attempt_that_fails_is_followed_by_a_longer_pause_up_to_the_longest() {
+        let mut back_off = BackOff::begin(None);
+        for millis in [250, 500, 1_000, 2_000, 2_000, 2_000, 2_000] {
+            let pause = Duration::from_millis(millis);
+            let before = Instant::now();
+            back_off.failed();
+            let after = Instant::now();
+            assert!((before + pause..=after + pause).contains(&back_off.next()), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn what_fails_to_read_from_an_engine_that_was_given_up_means_nothing() {
+        let poked = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&poked);
+        let condition = Condition::new(move || {
+            counted.fetch_add(1, Ordering::AcqRel);
+        });
+        let fault = EngineError::Read("on purpose".to_owned());
+        condition.reading_failed(1, &fault);
+        condition.reading_failed(1, &fault);
+        assert_eq!(poked.load(Ordering::Acquire), 1, "the writer is woken once");
+        condition.moved_over(2);
+        assert!(!condition.take_reading_failed(), "that was the engine before");
+        condition.reading_failed(1, &fault);
+        assert!(!condition.take_reading_failed() && poked.load(Ordering::Acquire) == 1);
+        condition.reading_failed(2, &fault);
+        assert_eq!(poked.load(Ordering::Acquire), 2);
+        assert!(condition.take_reading_failed());
+        assert!(!condition.take_reading_failed(), "asked once more");
     }
 }

@@ -4,7 +4,12 @@ use std::{sync::atomic::AtomicBool, thread};
 
 use super::*;
 use crate::{
-    records::{Action, By, Params, Time, held::HELD_BYTES_MAX, token::Owner},
+    records::{
+        Action, By, Params, Time,
+        held::HELD_BYTES_MAX,
+        token::Owner,
+        txn::{Rows, TableRows},
+    },
     rules::{
         Denied, Reason, Refusal,
         tokens::{self, Fresh, Minted},
@@ -13,7 +18,7 @@ use crate::{
     },
     settings::CredentialKind,
     store::{Store, tests},
-    token::{Kind, Prefix, TokenId, UserId},
+    token::{ClientId, HostId, Kind, Prefix, TokenId, UserId},
 };
 
 /// A store with one user, whose tokens come and go.
@@ -313,4 +318,148 @@ fn readers_let_loose_never_bring_a_revoked_token_back() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// A row of each table that rows are held of. Ids end in the same way whatever `millis` they begin with, so that such
+/// rows meet in one set.
+fn one_of_each(millis: u64) -> [Held; 4] {
+    const END: [u8; 10] = [1; 10];
+    [
+        Held::Token(Arc::new(Token { id: TokenId::from_parts(millis, END), ..Token::supposed("") })),
+        Held::User(Arc::new(User { id: UserId::from_parts(millis, END), ..User::supposed("anna") })),
+        Held::Host(Arc::new(Host { id: HostId::from_parts(millis, END), ..Host::supposed("web") })),
+        Held::Client(Arc::new(Client { id: ClientId::from_parts(millis, END), ..Client::supposed("acme") })),
+    ]
+}
+
+/// Whether the row is found at its place, and no other instead.
+#[track_caller]
+fn is_held(hot: &HotRows, row: &Held) -> bool {
+    let (table, key) = row.place();
+    let Some(found) = hot.find(table, key) else { return false };
+    assert_eq!(found.place(), row.place(), "another row answers");
+    true
+}
+
+/// What a commit wrote that put one row.
+fn put_at(table: TableId, key: &[u8]) -> [Rows; 1] {
+    [Rows::from([(table, TableRows::from([(key.to_vec(), Some(Vec::new()))]))])]
+}
+
+#[test]
+fn a_commit_drops_the_row_that_it_changed_in_any_table_and_no_other() {
+    for number in 0..4 {
+        let hot = HotRows::default();
+        let (changed, others) = (one_of_each(1), one_of_each(2));
+        for row in changed.iter().chain(&others) {
+            hot.insert(1, row.clone());
+        }
+        assert!(changed.iter().chain(&others).all(|row| is_held(&hot, row)));
+        assert!(!one_of_each(3).iter().any(|row| is_held(&hot, row)), "never inserted");
+        let (table, key) = changed[number].place();
+        hot.turn(2, Written::Rows(&put_at(table, key)), || ());
+        for (at, row) in changed.iter().enumerate() {
+            assert_eq!(is_held(&hot, row), at != number, "{row:?} after a change in {}", table.name());
+        }
+        assert!(others.iter().all(|row| is_held(&hot, row)), "after a change in {}", table.name());
+    }
+}
+
+#[test]
+fn rows_of_different_ids_do_not_crowd_each_other_out() {
+    let hot = HotRows::default();
+    let rows: Vec<Held> = (0..64)
+        .map(|last| {
+            let id = TokenId::from_parts(1, [1, 1, 1, 1, 1, 1, 1, 1, 1, last]);
+            Held::Token(Arc::new(Token { id, ..Token::supposed("") }))
+        })
+        .collect();
+    for row in &rows {
+        hot.insert(1, row.clone());
+    }
+    assert!(rows.iter().all(|row| is_held(&hot, row)));
+}
+
+/// Three hints that are alike in their table or in their key, in a table where they share one set.
+fn with_hints() -> HotRows {
+    let hot = HotRows { hints: Sets::new(1), ..HotRows::default() };
+    for (table, key, leads_to) in HINTS {
+        hot.insert_hint(1, hint(table, key, leads_to));
+    }
+    hot
+}
+
+const HINTS: [(TableId, &str, &str); 3] = [
+    (TableId::TokensByHash, "a", "hash a"),
+    (TableId::TokensByHash, "b", "hash b"),
+    (TableId::ServiceUsers, "a", "service a"),
+];
+
+fn hint(table: TableId, key: &str, leads_to: &str) -> Hint {
+    Hint { table, key: key.as_bytes().into(), leads_to: leads_to.as_bytes().into() }
+}
+
+/// Where a hint leads that is held.
+fn leads_to(hot: &HotRows, table: TableId, key: &str) -> Option<String> {
+    let hint = hot.find_hint(table, key.as_bytes())?;
+    Some(String::from_utf8(hint.leads_to.to_vec()).unwrap())
+}
+
+#[test]
+fn a_hint_answers_for_its_own_table_and_key_alone() {
+    let hot = with_hints();
+    for (table, key, there) in HINTS {
+        assert_eq!(leads_to(&hot, table, key).as_deref(), Some(there));
+    }
+    assert_eq!(leads_to(&hot, TableId::ServiceUsers, "b"), None);
+    assert_eq!(leads_to(&hot, TableId::ServiceUsers, "hash a"), None);
+    hot.insert_hint(1, hint(TableId::ServiceUsers, "a", "another"));
+    let found = HINTS.map(|(table, key, _)| leads_to(&hot, table, key));
+    assert_eq!(found.each_ref().map(Option::as_deref), [Some("hash a"), Some("hash b"), Some("another")]);
+}
+
+#[test]
+fn a_commit_drops_the_hint_that_it_changed_and_no_other() {
+    for (number, (table, key, _)) in HINTS.into_iter().enumerate() {
+        let hot = with_hints();
+        hot.turn(2, Written::Rows(&put_at(table, key.as_bytes())), || ());
+        for (at, (table, key, there)) in HINTS.into_iter().enumerate() {
+            let kept = (at != number).then_some(there);
+            assert_eq!(leads_to(&hot, table, key).as_deref(), kept, "{at} after {number} was changed");
+        }
+    }
+}
+
+#[test]
+fn a_hint_is_held_once_it_was_asked_for_and_what_is_put_in_its_place_is_seen() {
+    let town = Town::new();
+    for table in [TableId::TokensByHash, TableId::ServiceUsers] {
+        let ask = || town.store.ask(|view| view.bytes(table, b"key")).unwrap();
+        for id in ["one", "other"] {
+            town.change(move |txn| {
+                txn.hint(table, b"key".to_vec(), id.as_bytes().to_vec());
+                Ok(())
+            });
+            assert_eq!(leads_to(town.hot(), table, "key"), None, "{}", table.name());
+            // Of the store, and then of what is held.
+            assert_eq!(ask().as_deref(), Some(id.as_bytes()));
+            assert_eq!(leads_to(town.hot(), table, "key").as_deref(), Some(id), "{}", table.name());
+            assert_eq!(ask().as_deref(), Some(id.as_bytes()));
+        }
+    }
+    let other = TableId::UsersByEmail;
+    town.store.ask(|view| view.bytes(other, b"anna@example.org")).unwrap().unwrap();
+    assert_eq!(leads_to(town.hot(), other, "anna@example.org"), None, "not one that verification goes by");
+}
+
+#[test]
+fn where_anything_may_have_changed_nothing_stays() {
+    let hot = with_hints();
+    let rows = one_of_each(1);
+    for row in &rows {
+        hot.insert(1, row.clone());
+    }
+    hot.turn(2, Written::Everything, || ());
+    assert!(!rows.iter().any(|row| is_held(&hot, row)));
+    assert!(HINTS.iter().all(|(table, key, _)| leads_to(&hot, *table, key).is_none()));
 }

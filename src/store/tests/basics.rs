@@ -63,12 +63,9 @@ fn a_panicking_operation_leaves_nothing_and_the_next_ones_go_on() {
 
 type Operation<T> = Box<dyn FnOnce(&mut Txn<'_>) -> Result<T, &'static str> + Send>;
 
-/// Holds the writer inside of an operation until every one of `operations` waits behind it, so that they
-/// are one batch.
-fn as_one_batch<T: Send + 'static>(
-    store: &Store,
-    operations: Vec<Operation<T>>,
-) -> Vec<Result<Result<T, &'static str>, WriteError>> {
+/// Holds the writer inside of an operation until `hand_over` is done: what that hands over waits behind it, and is
+/// taken together.
+fn while_held<T>(store: &Store, hand_over: impl FnOnce() -> T) -> T {
     let entered = Arc::new(Barrier::new(2));
     let go_on = Arc::new(Barrier::new(2));
     let (enter, go) = (Arc::clone(&entered), Arc::clone(&go_on));
@@ -78,17 +75,24 @@ fn as_one_batch<T: Send + 'static>(
         Err::<(), ()>(())
     });
     entered.wait();
-    let waiting: Vec<_> = operations.into_iter().map(|operation| store.write(operation)).collect();
+    let waiting = hand_over();
     go_on.wait();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let _ = blocker.await;
-        let mut answers = Vec::new();
-        for answer in waiting {
-            answers.push(answer.await);
-        }
-        answers
-    })
+    assert_eq!(blocking(blocker), Ok(Err(())));
+    waiting
+}
+
+fn blocking<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Has all of `operations` wait for the writer, so that they are one batch.
+fn as_one_batch<T: Send + 'static>(
+    store: &Store,
+    operations: Vec<Operation<T>>,
+) -> Vec<Result<Result<T, &'static str>, WriteError>> {
+    let waiting: Vec<_> =
+        while_held(store, || operations.into_iter().map(|operation| store.write(operation)).collect());
+    waiting.into_iter().map(blocking).collect()
 }
 
 #[test]
@@ -202,12 +206,35 @@ fn time_is_kept_by_commits_and_turned_back_only_by_the_operation_that_may() {
     assert_eq!((turn(&store), store.now_ms(), store.stats().clock_behind_ms), (5_000, 5_000, 3_000));
     assert_eq!(HighestTime::of(&*store.view()).unwrap().millis, 5_000);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let refused = runtime.block_on(store.write_turning_clock_back(|_| Err::<(), _>("no")));
+    let refused = blocking(store.write_turning_clock_back(|_| Err::<(), _>("no")));
     assert_eq!((refused, store.now_ms()), (Ok(Err("no")), 5_000));
-    let turned = runtime.block_on(store.write_turning_clock_back(|txn| Ok::<_, ()>(txn.now_ms())));
+    let turned = blocking(store.write_turning_clock_back(|txn| Ok::<_, ()>(txn.now_ms())));
     assert_eq!((turned, store.now_ms()), (Ok(Ok(2_000)), 2_000));
     assert_eq!(HighestTime::of(&*store.view()).unwrap().millis, 2_000);
+}
+
+/// In one batch with others it would either have their time turned back or be kept from turning it back itself.
+#[test]
+fn an_operation_that_turns_the_clock_back_is_a_commit_of_its_own_between_what_came_before_and_after() {
+    let (time, clock) = fixed(5_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    put(&store, "highest", "time").unwrap();
+    advance(&clock, 2_000);
+    let before = store.stats().commits;
+    let write = |key: &str| {
+        let key = key.as_bytes().to_vec();
+        move |txn: &mut Txn<'_>| {
+            txn.hint(TableId::Projects, key, Vec::new());
+            Ok::<_, ()>(txn.now_ms())
+        }
+    };
+    let (first, turning, last) = while_held(&store, || {
+        (store.write(write("a")), store.write_turning_clock_back(write("b")), store.write(write("c")))
+    });
+    let times = (blocking(first), blocking(turning), blocking(last));
+    assert_eq!(times, (Ok(Ok(5_000)), Ok(Ok(2_000)), Ok(Ok(2_000))));
+    assert_eq!(store.stats().commits, before + 3);
+    assert_eq!((HighestTime::of(&*store.view()).unwrap().millis, store.now_ms()), (2_000, 2_000));
 }
 
 #[test]
@@ -233,6 +260,21 @@ fn the_time_at_which_something_was_refused_as_expired_reaches_the_store() {
     store.keep_time(Time::from_unix(90));
     assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Ok(Ok(())));
     assert_eq!(kept(), 90_500);
+}
+
+/// Many are refused as expired at once; the writer has nothing to do for those whose time it holds or will.
+#[test]
+fn a_time_that_the_store_holds_or_was_asked_to_keep_is_not_asked_for_again() {
+    let (time, _clock) = fixed(90_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    put(&store, "highest", "time").unwrap();
+    let depths = while_held(&store, || {
+        [90, 30, 91, 91, 91, 90, 92].map(|seconds| {
+            store.keep_time(Time::from_unix(seconds));
+            store.stats().queue_depth
+        })
+    });
+    assert_eq!(depths, [0, 0, 1, 1, 1, 1, 2]);
 }
 
 #[test]

@@ -124,6 +124,61 @@ fn a_store_opens_for_reading_on_a_full_disk_and_writes_when_there_is_space() {
     put_pair(&store, "b").unwrap();
 }
 
+/// How often the engine syncs `bytes` while it opens them, by itself.
+fn syncs_of_opening(bytes: Vec<u8>) -> usize {
+    let disk = Disk::holding(bytes);
+    disk.record();
+    let site = Site::on(disk.medium(), Path::new("test"), &options());
+    let engine = site.open_engine().unwrap();
+    let syncs = disk.events().iter().filter(|event| matches!(event, Event::Sync)).count();
+    engine.abandon().unwrap();
+    engine.discard();
+    syncs
+}
+
+/// After a crash of the process, what lies there may be in the system's memory alone. Readers are served by it;
+/// nothing is built on it before the disk has said that it has it.
+#[test]
+fn what_was_found_is_confirmed_to_be_on_the_disk_before_anybody_asks_for_a_change() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    put_pair(&store, "a").unwrap();
+    let crashed = disk.bytes();
+    store.close().unwrap();
+    for bytes in [crashed, disk.bytes()] {
+        let disk = Disk::holding(bytes.clone());
+        let after = syncs_of_opening(bytes);
+        disk.break_with(Fault { deed: Some(Deed::Sync), after, sticky: true, kind: ErrorKind::Other });
+        let store = open_on(disk.medium()).unwrap();
+        assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Err(WriteError::Unavailable));
+        assert!(disk.struck());
+        assert!(has_pair(&*store.view(), "a"));
+        disk.mend();
+        assert!(store.wait_until_well(PATIENCE));
+        put_pair(&store, "b").unwrap();
+    }
+}
+
+#[test]
+fn the_size_of_the_file_is_told_from_the_start_and_after_each_change() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    let told = || (store.stats().file_bytes, disk.bytes().len() as u64);
+    assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Ok(Ok(())), "the writer has begun");
+    let (first, size) = told();
+    assert_eq!(first, size);
+    store
+        .write_blocking(move |txn| {
+            txn.hint(TableId::Projects, b"long".to_vec(), vec![1; 4 << 20]);
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+    let (grown, size) = told();
+    assert_eq!(grown, size);
+    assert!(grown > first);
+}
+
 #[test]
 fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
     let disk = Disk::default();
