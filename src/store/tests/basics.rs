@@ -65,7 +65,7 @@ type Operation<T> = Box<dyn FnOnce(&mut Txn<'_>) -> Result<T, &'static str> + Se
 
 /// Holds the writer inside of an operation until `hand_over` is done: what that hands over waits behind it, and is
 /// taken together.
-fn while_held<T>(store: &Store, hand_over: impl FnOnce() -> T) -> T {
+pub(super) fn while_held<T>(store: &Store, hand_over: impl FnOnce() -> T) -> T {
     let entered = Arc::new(Barrier::new(2));
     let go_on = Arc::new(Barrier::new(2));
     let (enter, go) = (Arc::clone(&entered), Arc::clone(&go_on));
@@ -81,7 +81,7 @@ fn while_held<T>(store: &Store, hand_over: impl FnOnce() -> T) -> T {
     waiting
 }
 
-fn blocking<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn blocking<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 

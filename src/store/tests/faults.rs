@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, io::ErrorKind, time::Duration};
 
 use super::{
+    basics::{blocking, while_held},
     media::{Deed, Dice, Disk, Event, Fault, after_power_loss},
     *,
 };
@@ -200,6 +201,32 @@ fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
     // What was taken before the reopening tells nothing wrong, and takes nobody down again.
     let _ = stale.bytes(TableId::Projects, b"a/left");
     assert_eq!((store.health(), store.stats().reopened), (Health::Well, 1));
+}
+
+#[test]
+fn once_a_read_has_failed_no_further_operation_of_the_batch_is_run() {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        put_pair(&store, key).unwrap();
+    }
+    let ran = Arc::new(AtomicU64::new(0));
+    let (breaking, counted) = (disk.clone(), Arc::clone(&ran));
+    let (reading, further) = while_held(&store, || {
+        let reading = store.write(move |txn| {
+            let kind = ErrorKind::Other;
+            breaking.break_with(Fault { deed: Some(Deed::Read), after: 0, sticky: false, kind });
+            txn.bytes(TableId::Projects, b"a/left")
+        });
+        let further = store.write(move |_| Ok::<_, ()>(counted.fetch_add(1, Ordering::AcqRel)));
+        (reading, further)
+    });
+    assert_eq!(blocking(reading), Err(WriteError::Unavailable));
+    assert_eq!(blocking(further), Err(WriteError::Unavailable));
+    assert!(disk.struck());
+    assert_eq!(ran.load(Ordering::Acquire), 0);
+    assert!(store.wait_until_well(PATIENCE));
+    assert!(has_pair(&*store.view(), "a"));
 }
 
 #[test]
