@@ -85,3 +85,66 @@ async fn settle(app: Arc<App>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{
+        app::{Snapshot, reload::Origin, users::UserRequest},
+        config::services::Services,
+        records::{token::LastUsed, view::View},
+        rules::{
+            access::{Authorized, Caller, Right},
+            pats::Wish,
+        },
+        settings::Settings,
+        store::tests::{in_memory, keyring},
+        token::{Key, ServiceSecrets},
+    };
+
+    /// From a second after the start to a second before the end of the minute that is promised.
+    const WITHIN: Duration = Duration::from_secs(58);
+
+    fn app() -> Arc<App> {
+        let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
+        let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
+        let snapshot = Snapshot::new(1, Settings::default(), keyring("k1"), services);
+        Arc::new(App::new(in_memory(), snapshot, Origin::of_defaults()))
+    }
+
+    fn root(app: &App, right: Right) -> Authorized {
+        app.authorize(right, Caller::local(0)).unwrap()
+    }
+
+    /// The runtime's time goes by as soon as everybody waits for it; the writer's thread takes what comes in its turn.
+    #[tokio::test(start_paused = true)]
+    async fn a_last_use_reaches_the_disk_within_a_minute_again_and_again() {
+        let app = app();
+        let request = UserRequest {
+            email: "anna@example.org".to_owned(),
+            name: None,
+            password: None,
+            groups: Vec::new(),
+        };
+        let anna = app.create_user(&root(&app, Right::Administrate), request).await.unwrap().id;
+        let mut pats = Vec::new();
+        for name in ["a", "b", "c"] {
+            let wish = Wish { name: name.to_owned(), ..Wish::default() };
+            pats.push(app.mint_pat_for(&root(&app, Right::MintForOthers), anna, wish).await.unwrap());
+        }
+        let _timers = start(&app, true);
+        // The first round comes with the start, and finds nothing.
+        sleep(Duration::from_secs(1)).await;
+        for pat in pats {
+            let on_disk = |view: &dyn View| LastUsed::of(view, pat.token.id).unwrap().is_some();
+            app.identify(&app.snapshot(), pat.secret.expose(), None).await.unwrap();
+            assert!(!on_disk(&*app.view()), "verification does not wait for the disk");
+            sleep(WITHIN).await;
+            // Whatever was handed to the writer by now has its turn before this.
+            app.store().write(|_| Ok::<(), ()>(())).await.unwrap().unwrap();
+            assert!(on_disk(&*app.view()));
+        }
+    }
+}
