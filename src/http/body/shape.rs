@@ -69,7 +69,7 @@ pub enum Kind {
     },
     /// True or false: `bool`.
     Flag,
-    /// A time, RFC 3339 in UTC with `Z`: [`Time`].
+    /// A time, RFC 3339 in UTC with `Z`: [`Time`](crate::records::Time).
     Time,
     /// Any JSON object: `Map<String, Value>`.
     Object {
