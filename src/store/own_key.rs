@@ -51,3 +51,18 @@ pub(crate) fn open_own_key(
         .map_err(|seal::Unsealable| OpenError::WrongKey { path: path.to_owned(), key: needs.to_owned() })?;
     <[u8; 32]>::try_from(opened.as_slice()).map(Key::new).map_err(|_| damaged())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::keyring;
+
+    #[test]
+    fn the_key_of_one_store_is_not_taken_for_that_of_another() {
+        let keyring = keyring("k1");
+        let sealed = seal_own_key(keyring.current(), [7; NONCE_BYTES], &[1; 16], &Key::new([5; 32]));
+        let open = |store_id: u8| open_own_key(&keyring, &[store_id; 16], &sealed, Path::new("store"));
+        assert_eq!(open(1).unwrap().expose(), Key::new([5; 32]).expose());
+        assert!(matches!(open(2), Err(OpenError::WrongKey { key, .. }) if key == "k1"));
+    }
+}

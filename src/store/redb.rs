@@ -164,6 +164,12 @@ impl Engine {
         })
     }
 
+    /// Takes a table away.
+    #[cfg(test)]
+    pub(crate) fn lose_table(&self, table: TableId) -> Result<(), EngineError> {
+        self.committed(|transaction| Ok(transaction.delete_table(definition(table)).map(drop)?))
+    }
+
     /// Runs `work` over one write transaction and commits it durably, unless it fails.
     fn committed<T>(
         &self,

@@ -419,6 +419,26 @@ fn a_hint_answers_for_its_own_table_and_key_alone() {
 }
 
 #[test]
+fn hints_of_different_keys_do_not_crowd_each_other_out() {
+    let hot = HotRows::default();
+    let keys: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+    for key in &keys {
+        hot.insert_hint(1, hint(TableId::TokensByHash, key, key));
+    }
+    let there = keys.iter().filter(|key| leads_to(&hot, TableId::TokensByHash, key).is_some()).count();
+    assert!(there > 32, "{there} of 64");
+}
+
+#[test]
+fn a_question_walks_through_the_rows_of_the_newest_view() {
+    let mut town = Town::new();
+    town.pat("one");
+    let walked = town.store.ask(|view| Ok::<_, Fault>(tests::dump(view))).unwrap();
+    assert!(!walked.is_empty());
+    assert_eq!(walked, tests::dump(&*town.store.view()));
+}
+
+#[test]
 fn a_commit_drops_the_hint_that_it_changed_and_no_other() {
     for (number, (table, key, _)) in HINTS.into_iter().enumerate() {
         let hot = with_hints();

@@ -80,14 +80,35 @@ fn a_newer_store_and_one_from_before_the_first_step_are_refused_and_keep_every_b
     }
 }
 
-#[test]
-fn a_table_that_this_version_does_not_know_is_a_newer_store() {
-    let (_folder, dir) = made();
+/// Changes the tables of the store in `dir` behind its back.
+fn behind_its_back(dir: &Path, change: impl FnOnce(&redb::Engine) -> Result<(), redb::EngineError>) {
     let file = fs::File::options().read(true).write(true).open(dir.join(STORE_FILE)).unwrap();
     let opening = redb::Opening { cache_bytes: 1 << 20, dry: false, verify: false };
     let engine = redb::Engine::open(&redb::Medium::file(file).unwrap(), opening).unwrap();
-    engine.make_strange_table("more").unwrap();
+    change(&engine).unwrap();
     engine.close().unwrap();
+}
+
+#[test]
+fn a_table_that_is_missing_is_damage_in_a_store_of_this_version_and_to_be_made_in_an_older_one() {
+    let (_folder, dir) = of_version(2);
+    behind_its_back(&dir, |engine| engine.lose_table(TableId::Hosts));
+    let before = fs::read(dir.join(STORE_FILE)).unwrap();
+    match open_with(&dir, 2, &[A, B]) {
+        Err(OpenError::Damaged { what, .. }) => assert_eq!(what, "it has no table `hosts`"),
+        other => panic!("{other:?}"),
+    }
+    assert!(fs::read(dir.join(STORE_FILE)).unwrap() == before);
+
+    let (_folder, dir) = of_version(0);
+    behind_its_back(&dir, |engine| engine.lose_table(TableId::Hosts));
+    expect(&open_with(&dir, 2, &[A, B]).unwrap(), "taken", Some("ab"));
+}
+
+#[test]
+fn a_table_that_this_version_does_not_know_is_a_newer_store() {
+    let (_folder, dir) = made();
+    behind_its_back(&dir, |engine| engine.make_strange_table("more"));
     let before = fs::read(dir.join(STORE_FILE)).unwrap();
     match open(&dir) {
         Err(OpenError::Newer { what, .. }) => assert_eq!(what, "table `more`"),
