@@ -349,3 +349,22 @@ fn refuse_exposed(path: &Path, metadata: &fs::Metadata, refused: u32, wanted: u3
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_handed_over_is_its_owners_alone_and_stays_that_of_whoever_owns_both() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(DIRECTORY_MODE)).unwrap();
+        let place = Place::take(folder.path(), false).unwrap();
+        let file = File::create(folder.path().join("file")).unwrap();
+        file.set_permissions(Permissions::from_mode(0o644)).unwrap();
+        let before = file.metadata().unwrap();
+        place.hand_over(&file).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(after.mode() & 0o777, FILE_MODE);
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    }
+}

@@ -54,6 +54,36 @@ fn nothing_is_made_where_there_is_a_store_or_was_one() {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_not_taken_for_a_first_start() {
+    let (_folder, dir) = made();
+    assert!(presence(&dir.join(STORE_FILE)).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(presence(&folder.path().join("nowhere")).unwrap(), Presence::Absent);
+}
+
+#[test]
+fn a_store_that_cannot_be_kept_is_not_taken_for_none() {
+    let (_folder, dir) = made();
+    let place = Place::take(&dir, false).unwrap();
+    fs::remove_file(dir.join(STORE_FILE)).unwrap();
+    assert_eq!(place.keep_replaced().unwrap(), None);
+    fs::create_dir(dir.join(STORE_FILE)).unwrap();
+    assert!(place.keep_replaced().is_err());
+}
+
+#[test]
+fn the_probe_tells_a_store_that_was_exchanged_and_leaves_nothing() {
+    let (_folder, dir) = made();
+    let place = Place::take(&dir, false).unwrap();
+    let store = File::open(dir.join(STORE_FILE)).unwrap();
+    place.probe(&store).unwrap();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+    fs::copy(dir.join(STORE_FILE), dir.join("copy")).unwrap();
+    fs::rename(dir.join("copy"), dir.join(STORE_FILE)).unwrap();
+    assert!(place.probe(&store).is_err());
+}
+
+#[test]
 fn opening_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("data");
