@@ -74,11 +74,11 @@ impl Setup {
         self.file("bearerd.toml", text)
     }
 
-    /// Lets a kept connection be silent for as long as a busy machine takes for what is done in between.
+    /// Lets a kept connection be silent, and an answer take, for as long as a busy machine and its disk need.
     #[must_use]
     pub fn with_long_silences(self) -> Self {
         let before = fs::read_to_string(self.path().join("bearerd.toml")).unwrap();
-        self.config(&format!("{before}\n[limits]\nheader_seconds = 300\n"))
+        self.config(&format!("{before}\n[limits]\nheader_seconds = 300\nrequest_seconds = 120\n"))
     }
 
     /// Writes a file of mode 0600 beside the configuration.
