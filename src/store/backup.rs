@@ -19,8 +19,8 @@ use super::{
 };
 use crate::records::{TableId, View as _};
 
-/// Pages kept in memory while a copy is written and looked at.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Memory for pages while a copy is written and looked at: both go from one end to the other, so little does.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
 const FILE_MODE: u32 = 0o600;
 
 /// A backup that was made.

@@ -29,6 +29,7 @@ mod last_used;
 mod migrate;
 mod order;
 mod own_key;
+mod pace;
 mod place;
 mod queue;
 mod redb;

@@ -17,6 +17,7 @@ use super::{
     Shared, WriteError, backup,
     heal::{BackOff, Health},
     order::{Compacted, Deliver, Job, Order, Turn, Wish, Written},
+    pace::Pace,
     redb::{Batch, Engine, EngineError, Snapshot},
     site::Beside,
     view::ReadView,
@@ -28,6 +29,10 @@ use crate::records::{
 
 /// The most operations that one commit carries.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 512;
+/// Operations after which it gives way: about a tenth of a millisecond.
+const OPERATIONS_A_STRETCH: u32 = 4;
+/// Answers after which it gives way, so that those who wait for other answers do not wait for all of these to be sent.
+const ANSWERS_A_STRETCH: u32 = 8;
 
 /// What a batch has come to so far.
 #[derive(Default)]
@@ -147,11 +152,13 @@ impl Writer {
         let mut jobs = jobs.into_iter();
         let shared = Arc::clone(&self.shared);
         let at_disk = AtDisk::enter(&shared);
+        let mut pace = Pace::new(OPERATIONS_A_STRETCH);
         let committed = self.engine.transact(&self.shared.keys, |batch| {
             while !batch.is_spent()
                 && let Some(job) = jobs.next()
             {
                 outcome.take_turn(job, batch, &self.shared);
+                pace.step();
             }
             outcome.finish(batch, turning_back)
         });
@@ -165,8 +172,10 @@ impl Writer {
             self.fall_ill(health);
             refusal
         });
+        let mut pace = Pace::new(ANSWERS_A_STRETCH);
         for deliver in outcome.answers {
             deliver(result);
+            pace.step();
         }
         if let Err(refusal) = result {
             // Those whose turn never came.

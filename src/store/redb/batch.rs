@@ -9,11 +9,17 @@ use std::cell::{OnceCell, RefCell};
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::{EngineError, definition, guard::Guard, scan, unharmed};
-use crate::records::{
-    StoreKeys,
-    txn::{Rows, scan_over},
-    view::{Direction, Fault, KeyRange, TableId, View, Visit},
+use crate::{
+    records::{
+        StoreKeys,
+        txn::{Rows, scan_over},
+        view::{Direction, Fault, KeyRange, TableId, View, Visit},
+    },
+    store::pace::Pace,
 };
+
+/// Rows after which the writer gives way: less than a tenth of a millisecond.
+const ROWS_A_STRETCH: u32 = 32;
 
 type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
@@ -57,6 +63,7 @@ impl<'t> Batch<'t> {
     }
 
     fn put(&mut self, written: &Rows) -> Result<(), EngineError> {
+        let mut pace = Pace::new(ROWS_A_STRETCH);
         for (id, rows) in written {
             self.table(*id)?;
             let Some(table) = self.tables.get_mut(usize::from(id.number())).and_then(OnceCell::get_mut)
@@ -68,6 +75,7 @@ impl<'t> Batch<'t> {
                     Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                     None => table.remove(key.as_slice())?,
                 };
+                pace.step();
             }
         }
         Ok(())
