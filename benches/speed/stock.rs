@@ -254,33 +254,27 @@ fn token(txn: &mut Txn<'_>, known: &Known, n: u64) -> Result<(), Refusal> {
 /// The row of the `n`th token.
 fn row(known: &Known, n: u64) -> Token {
     let (sort, owner) = (Sort::of(n), known.owner_of(n));
-    let is_link = sort == Sort::Link;
-    Token {
-        id: known.id(n),
-        kind: if is_link { Kind::Link } else { Kind::Pat },
-        hash: *TokenHash::of(known.text(n).expose()).as_bytes(),
-        owner: if is_link { Owner::Client(known.client(owner)) } else { Owner::User(known.owner(owner)) },
-        name: if is_link { String::new() } else { "report generator".to_owned() },
-        scope: if is_link { String::new() } else { SCOPE.to_owned() },
-        format: match sort {
-            Sort::Jwt => Format::Jwt(known.keyring.current().id().clone()),
-            Sort::Opaque | Sort::Link => Format::Opaque,
-        },
-        created_at: known.minted(n),
+    let hash = *TokenHash::of(known.text(n).expose()).as_bytes();
+    let minted = known.minted(n);
+    let of_kind = |kind, owner| Token {
         span_seconds: Some(LIFE_SECONDS),
-        expires_at: Some(known.minted(n).plus(LIFE_SECONDS)),
-        revoked_at: None,
-        consumed_at: None,
-        enabled: true,
-        allowed_ips: Vec::new(),
-        max_uses: None,
-        metadata: None,
-        detail: if is_link {
-            Detail::Link(Box::new(Link { label: None, redirect: "/".to_owned(), single_use: false }))
-        } else {
-            Detail::Plain
-        },
-        entry: 0,
+        expires_at: Some(minted.plus(LIFE_SECONDS)),
+        ..Token::plain(known.id(n), kind, hash, owner, minted)
+    };
+    if sort == Sort::Link {
+        let link = Link { label: None, redirect: "/".to_owned(), single_use: false };
+        let detail = Detail::Link(Box::new(link));
+        return Token { detail, ..of_kind(Kind::Link, Owner::Client(known.client(owner))) };
+    }
+    let format = match sort {
+        Sort::Jwt => Format::Jwt(known.keyring.current().id().clone()),
+        Sort::Opaque | Sort::Link => Format::Opaque,
+    };
+    Token {
+        name: "report generator".to_owned(),
+        scope: SCOPE.to_owned(),
+        format,
+        ..of_kind(Kind::Pat, Owner::User(known.owner(owner)))
     }
 }
 

@@ -286,13 +286,19 @@ fn hashes_of_imported_tokens_that_are_over_carry_over() {
     assert_eq!((buried, carried.tombstones), ([true, false, true], 2));
 }
 
-#[test]
-fn setup_stays_complete_and_a_used_install_token_used() {
+/// Setup with its install token, not done yet, and a backup of it.
+fn pending() -> (Town, Token, Shelf) {
     let mut town = Town::new();
     let fresh = town.fresh();
     let minted =
         town.change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh)).unwrap().token;
     let backup = copy(&town.shelf);
+    (town, minted, backup)
+}
+
+#[test]
+fn setup_stays_complete_and_a_used_install_token_used() {
+    let (mut town, minted, backup) = pending();
     let (pending, _) = restore(&backup, Some(&town.shelf), town.now);
     assert_eq!(Setup::of(&pending).unwrap().install_token, Some(minted.id), "pending in both");
     amend(&mut town, minted.id, |token| token.consumed_at = Some(Time::from_unix(NOW)));
@@ -519,11 +525,7 @@ fn setup_stays_open_only_where_both_stores_have_it_open_for_one_token() {
 
 #[test]
 fn setup_that_loses_its_dead_token_is_still_open() {
-    let mut town = Town::new();
-    let fresh = town.fresh();
-    let minted =
-        town.change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh)).unwrap().token;
-    let backup = copy(&town.shelf);
+    let (mut town, minted, backup) = pending();
     amend(&mut town, minted.id, |token| token.revoked_at = Some(Time::from_unix(NOW)));
     let (restored, carried) = restore(&backup, Some(&town.shelf), town.now);
     let setup = Setup::of(&restored).unwrap();

@@ -180,14 +180,18 @@ fn the_size_of_the_file_is_told_from_the_start_and_after_each_change() {
     assert!(grown > first);
 }
 
+/// More than the one page that an open table keeps at hand.
+fn put_pages(store: &Store) {
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        put_pair(store, key).unwrap();
+    }
+}
+
 #[test]
 fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
     let disk = Disk::default();
     let store = new_on(&disk);
-    // More than the one page that an open table keeps at hand.
-    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
-        put_pair(&store, key).unwrap();
-    }
+    put_pages(&store);
     let stale = store.view();
     disk.break_with(Fault { deed: Some(Deed::Read), after: 0, sticky: false, kind: ErrorKind::Other });
     assert_eq!(get(&*stale, "a/left"), Err(crate::records::Fault::Unreadable));
@@ -207,9 +211,7 @@ fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
 fn once_a_read_has_failed_no_further_operation_of_the_batch_is_run() {
     let disk = Disk::default();
     let store = new_on(&disk);
-    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
-        put_pair(&store, key).unwrap();
-    }
+    put_pages(&store);
     let ran = Arc::new(AtomicU64::new(0));
     let (breaking, counted) = (disk.clone(), Arc::clone(&ran));
     let (reading, further) = while_held(&store, || {
