@@ -94,11 +94,12 @@ mod tests {
         place(&mut shelf, 5, 1, Some(CLOCK + 1), Some(2)); // ended by somebody
         place(&mut shelf, 6, 1, None, None);
         place(&mut shelf, 7, CLOCK + 5, Some(HIGHEST + 9), None); // minted in the future
-        place(&mut shelf, 8, CLOCK, Some(HIGHEST - 1), None); // minted this second
+        place(&mut shelf, 8, CLOCK + 6, None, None); // this one, too
+        place(&mut shelf, 9, CLOCK, Some(HIGHEST - 1), None); // minted this second
         let mut counted = Counted::default();
         let clock = Time::from_unix(CLOCK);
         let next = count(&shelf, None, clock, Time::from_unix(HIGHEST), &mut counted).unwrap();
-        assert_eq!((counted, next), (Counted { revived: 3, ahead: 1 }, None));
+        assert_eq!((counted, next), (Counted { revived: 3, ahead: 2 }, None));
     }
 
     #[test]

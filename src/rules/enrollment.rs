@@ -137,8 +137,8 @@ pub fn list(view: &dyn View, now: Time, page: &Page) -> Result<Listed<Row>, Refu
 /// What an enrolment token carries over.
 pub fn detail(token: &Token) -> Option<&Enrollment> {
     match &token.detail {
-        Detail::Enrollment(detail) if token.kind == Kind::Enrollment => Some(detail),
-        Detail::Enrollment(_) | Detail::Plain | Detail::Session { .. } | Detail::Link(_) => None,
+        Detail::Enrollment(detail) => Some(detail),
+        Detail::Plain | Detail::Session { .. } | Detail::Link(_) => None,
     }
 }
 

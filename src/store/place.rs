@@ -297,7 +297,7 @@ impl Place {
     fn hand_over(&self, file: &File) -> io::Result<()> {
         let (ours, theirs) = (file.metadata()?, self.lock.metadata()?);
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        if ours.uid() == 0 && (theirs.uid(), theirs.gid()) != (ours.uid(), ours.gid()) {
+        if is_given_away((ours.uid(), ours.gid()), (theirs.uid(), theirs.gid())) {
             fchown(file, Some(theirs.uid()), Some(theirs.gid()))?;
         }
         Ok(())
@@ -316,6 +316,11 @@ impl Place {
     pub(crate) fn sync(&self) -> Result<(), OpenError> {
         self.lock.sync_all().map_err(|error| OpenError::system("sync the directory", &self.dir, error))
     }
+}
+
+/// Whether a file of that user and group becomes its directory's.
+fn is_given_away(file: (u32, u32), directory: (u32, u32)) -> bool {
+    file.0 == 0 && directory != file
 }
 
 /// Makes a directory, unless it is there.
@@ -340,11 +345,16 @@ fn open_private(path: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Whoever can write to the store can make themselves an admin. Root may look after another user's store.
+/// Whether what `owner` has may be trusted by `us`. Root may look after another user's store.
+fn may_own(owner: u32, us: u32) -> bool {
+    owner == us || owner == 0 || us == 0
+}
+
+/// Whoever can write to the store can make themselves an admin.
 fn refuse_exposed(path: &Path, metadata: &fs::Metadata, refused: u32, wanted: u32) -> Result<(), OpenError> {
     let us = rustix::process::geteuid().as_raw();
     let (mode, owner) = (metadata.mode() & 0o777, metadata.uid());
-    if mode & refused != 0 || (owner != us && owner != 0 && us != 0) {
+    if mode & refused != 0 || !may_own(owner, us) {
         return Err(OpenError::Exposed { path: path.to_owned(), mode, owner, wanted });
     }
     Ok(())
@@ -353,6 +363,29 @@ fn refuse_exposed(path: &Path, metadata: &fs::Metadata, refused: u32, wanted: u3
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_root_makes_for_somebody_else_is_given_away() {
+        let cases =
+            [((0, 0), (0, 0)), ((0, 0), (7, 7)), ((0, 0), (0, 7)), ((7, 7), (7, 7)), ((7, 7), (8, 8))];
+        assert_eq!(cases.map(|(file, at)| is_given_away(file, at)), [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_store_is_ones_own_or_roots_and_root_may_look_after_any() {
+        let cases = [(7, 7), (0, 7), (8, 0), (0, 0), (8, 7)];
+        assert_eq!(cases.map(|(owner, us)| may_own(owner, us)), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_removed_is_an_error_and_one_that_is_not_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(DIRECTORY_MODE)).unwrap();
+        let place = Place::take(folder.path(), false).unwrap();
+        fs::create_dir(folder.path().join("directory")).unwrap();
+        assert!(place.remove("directory").is_err());
+        assert!(place.remove("nothing").is_ok());
+    }
 
     #[test]
     fn a_file_that_is_handed_over_is_its_owners_alone_and_stays_that_of_whoever_owns_both() {

@@ -512,6 +512,9 @@ fn setup_stays_open_only_where_both_stores_have_it_open_for_one_token() {
     let first = Setup::of(&opened).unwrap().install_token;
     mint(&mut town, false);
     let opened_anew = copy(&town.shelf);
+    let setup = Setup::of(&town.shelf).unwrap();
+    put(&mut town, Setup { install_token: None, ..setup });
+    let without_token = copy(&town.shelf);
     let after = |backup: &Shelf, replaced: &Shelf| {
         let (restored, carried) = restore(backup, Some(replaced), town.now);
         let setup = Setup::of(&restored).unwrap();
@@ -521,6 +524,8 @@ fn setup_stays_open_only_where_both_stores_have_it_open_for_one_token() {
     assert_eq!(after(&opened, &closed), (false, None, true));
     assert_eq!(after(&opened, &opened_anew), (false, None, true), "another token was minted since");
     assert_eq!(after(&closed, &opened), (false, None, false), "it was closed in the backup");
+    assert_eq!(after(&without_token, &closed), (false, None, true), "neither has a token, and one is closed");
+    assert_eq!(after(&closed, &without_token), (false, None, false), "the other way round");
 }
 
 #[test]

@@ -132,6 +132,18 @@ fn no_entry_about_a_user_holds_its_password() {
 }
 
 #[test]
+fn an_entry_tells_the_groups_only_where_they_changed() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &["x"]);
+    town.update(anna.id, Change { name: Some(Some("Anna".into())), ..Change::default() }).unwrap();
+    town.update(anna.id, regroup(&["x", "y"])).unwrap();
+    let told = |entry: &crate::records::audit::Entry| entry.params.contains("\"groups\"");
+    let entries = town.shelf.audit();
+    let [.., named, regrouped] = entries.as_slice() else { panic!("two entries and more") };
+    assert_eq!((told(named), told(regrouped)), (false, true));
+}
+
+#[test]
 fn a_list_is_newest_first_and_stable_while_users_are_added() {
     let mut town = Town::new();
     let ids: Vec<UserId> = (0..7)

@@ -13,6 +13,10 @@ use crate::{
         town::{Town, reason},
         users,
     },
+    token::{
+        Key, Secret,
+        service_secrets::{Service, Slot},
+    },
 };
 
 fn known(good: Good) -> Caller {
@@ -27,6 +31,30 @@ fn only_a_token_with_a_number_of_uses_is_counted() {
         let token = town.pat(anna, Wish { max_uses, ..Wish::default() }).unwrap();
         let good = town.verify(token.secret.expose(), None).unwrap();
         assert_eq!(good.is_counted(), max_uses.is_some());
+    }
+}
+
+#[test]
+fn a_service_is_known_by_its_secret_also_where_that_is_like_a_token_with_a_typo() {
+    const PLAIN: &str = "a-service-secret-of-40-characters-or-so";
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let minted = town.pat(anna, Wish::default()).unwrap();
+    let mut broken = minted.secret.expose().to_owned();
+    let last = broken.pop();
+    broken.push(if last == Some('0') { '1' } else { '0' });
+    assert!(matches!(text::spelling(&broken), Spelling::OursBroken(_)));
+    let slot = |secret: &str| Slot { name: "current".to_owned(), secret: Secret::new(secret.to_owned()) };
+    for secret in [PLAIN, &broken] {
+        let service = Service { name: ServiceName::new("billing").unwrap(), slots: vec![slot(secret)] };
+        let services = ServiceSecrets::new(&[service], Key::new([4; 32])).unwrap();
+        for asked in [PLAIN, &broken] {
+            let is_service = matches!(
+                Presented::bearer(asked, &town.keyring, &services),
+                Ok(Presented::Service { name, .. }) if name.as_str() == "billing"
+            );
+            assert_eq!(is_service, asked == secret, "{asked} where {secret} is configured");
+        }
     }
 }
 
