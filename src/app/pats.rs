@@ -126,7 +126,7 @@ impl App {
         let mut after = None;
         let mut began = false;
         loop {
-            let listed = self.look(|view, now| inventory::matching(view, &condition, now, after.take()))?;
+            let listed = self.look(|view, _| inventory::matching(view, &condition, after.take()))?;
             let ids = listed.items;
             outcome.matches = outcome.matches.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
             if !dry_run && !ids.is_empty() {

@@ -190,7 +190,7 @@ impl App {
         let presented = Presented::bearer(token.expose(), &snapshot.keyring, &snapshot.services.secrets);
         let Ok(presented) = presented else { return Ok(()) };
         // Only what would change something waits for the writer: guesses cost no commit.
-        if self.look(|view, now| Ok(revocation::would_change(view, &presented, now)?))? {
+        if self.look(|view, _| Ok(revocation::would_change(view, &presented)?))? {
             let by = who.by();
             self.change_own(move |txn, _| revocation::by_presenting(txn, &presented, by)).await?;
         }

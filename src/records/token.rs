@@ -231,10 +231,16 @@ impl Token {
         TokenHash::from_bytes(self.hash).matches(hash)
     }
 
+    /// Whether somebody ended it, whenever that was: by a clock that ran ahead and was put right since, it would
+    /// lie in the future.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked_at.is_some()
+    }
+
     /// Its state at `now`, after `uses` uses, going by its own row. What ended lastingly goes before what
     /// might still change.
     pub fn state(&self, now: Time, uses: u64) -> State {
-        if self.revoked_at.is_some_and(|at| at <= now) {
+        if self.is_revoked() {
             State::Revoked
         } else if self.consumed_at.is_some() {
             State::Consumed

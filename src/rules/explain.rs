@@ -214,7 +214,7 @@ impl Checks {
         let now = asking.now;
         let (bearer, link) = (is_bearer(token.kind), token.kind == Kind::Link);
         self.holds("kind", if by_cookie { link } else { bearer }, token.kind.name());
-        self.holds("not revoked", token.revoked_at.is_none_or(|at| at > now), at(token.revoked_at));
+        self.holds("not revoked", !token.is_revoked(), at(token.revoked_at));
         // A consumed link still carries those whom it let in.
         match token.consumed_at {
             Some(_) if by_cookie => self.pass("not consumed", "consumed, which does not end its cookies"),

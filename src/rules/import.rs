@@ -205,7 +205,7 @@ fn token(txn: &Txn<'_>, line: &Line, owner: Owner, random: [u8; 10]) -> Token {
         format: Format::Imported,
         span_seconds: line.expires_at.map(|end| end.since(created_at)),
         expires_at: line.expires_at,
-        revoked_at: line.revoked_at,
+        revoked_at: line.revoked_at.map(|at| at.min(txn.now())),
         detail,
         ..Token::plain(id, line.kind, *line.hash.as_bytes(), owner, created_at)
     }
@@ -362,7 +362,8 @@ mod tests {
         let line = json!({"sha256": "07".repeat(32), "kind": "pat", "owner": "a@b.c", "name": "nightly",
             "scope": "reports:read", "created_at": made.to_string(), "expires_at": end.to_string(),
             "revoked_at": revoked.to_string()});
-        let board = json!({"sha256": "08".repeat(32), "kind": "link", "owner": "acme", "name": "Board"});
+        let board = json!({"sha256": "08".repeat(32), "kind": "link", "owner": "acme", "name": "Board",
+            "revoked_at": (NOW + 9).to_string()});
         let lines = [line, board].map(|json| Line::read(json.as_object().cloned().unwrap(), at).unwrap());
         let fresh = [1, 2].map(|n| FreshIds { token: [n; 10], owner: [n; 10] });
         town.change(|txn, _| take_in(txn, &By::local(0), &lines, &fresh)).unwrap();
@@ -371,6 +372,7 @@ mod tests {
         assert_eq!((pat.name.as_str(), pat.scope.as_str()), ("nightly", "reports:read"));
         assert_eq!((pat.created_at, pat.expires_at), (Time::from_unix(made), Some(Time::from_unix(end))));
         assert_eq!((pat.span_seconds, pat.revoked_at), (Some(150), Some(Time::from_unix(revoked))));
+        assert_eq!(row(8).revoked_at, Some(Time::from_unix(NOW)), "not in the future");
         let board = row(8).link().unwrap().clone();
         assert_eq!(
             (board.label.as_deref(), board.redirect.as_str(), board.single_use),

@@ -83,7 +83,7 @@ pub fn mint(
 /// Revokes a link, and with it the cookies that it gave. One that is revoked stays as it is.
 pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     let link = Token::by_id(txn, id)?.filter(|token| token.kind == Kind::Link).ok_or(Refusal::NotFound)?;
-    if tokens::is_revoked(&link, txn.now()) {
+    if link.is_revoked() {
         return Ok(());
     }
     txn.entry(by, Action::LinkRevoke, id, Params::none())?;

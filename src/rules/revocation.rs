@@ -5,7 +5,7 @@
 
 use super::{Refusal, tokens, verify::Presented};
 use crate::records::{
-    Action, Actor, By, Fault, Params, Time, Txn, View,
+    Action, Actor, By, Fault, Params, Txn, View,
     client::Client,
     host::Host,
     token::{Owner, Token},
@@ -27,15 +27,15 @@ pub fn find(view: &dyn View, presented: &Presented) -> Result<Option<Token>, Fau
 }
 
 /// Whether there is anything left to end: what is over already needs no change and no entry.
-pub fn would_change(view: &dyn View, presented: &Presented, now: Time) -> Result<bool, Fault> {
-    Ok(find(view, presented)?.is_some_and(|token| !tokens::is_revoked(&token, now)))
+pub fn would_change(view: &dyn View, presented: &Presented) -> Result<bool, Fault> {
+    Ok(find(view, presented)?.is_some_and(|token| !token.is_revoked()))
 }
 
 /// Ends the token that was presented, if it is one. The entry names `by`, or the token's own holder where
 /// nobody said who they are: who presents a token speaks for whom it speaks for.
 pub fn by_presenting(txn: &mut Txn<'_>, presented: &Presented, by: By) -> Result<bool, Refusal> {
     let Some(token) = find(txn, presented)? else { return Ok(false) };
-    if tokens::is_revoked(&token, txn.now()) {
+    if token.is_revoked() {
         return Ok(false);
     }
     let by = match by.actor {

@@ -117,7 +117,7 @@ pub fn end(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<(), Refus
     if !who.caller().may_see_tokens_of(owner) {
         return Err(Refusal::NotFound);
     }
-    if tokens::is_revoked(&token, txn.now()) {
+    if token.is_revoked() {
         return Ok(());
     }
     txn.entry(&who.by(), Action::SessionRevoke, id, Params::none().with("user", owner.to_string()))?;

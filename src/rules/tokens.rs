@@ -101,20 +101,14 @@ fn kept_reply(view: &dyn View, token: &Token) -> Result<Option<Replay>, Fault> {
     if token.kind == Kind::Enrollment { Replay::at(view, token.id.as_bytes()) } else { Ok(None) }
 }
 
-/// Whether somebody ended it.
-pub fn is_revoked(token: &Token, now: Time) -> bool {
-    token.revoked_at.is_some_and(|at| at <= now)
-}
-
 /// Ends a token now, and with an enrolment its credentials; one that is over already stays as it ended.
 /// Says whether anything changed. The entry must be open.
 pub fn revoke(txn: &mut Txn<'_>, token: Token) -> Result<bool, Fault> {
-    let now = txn.now();
-    if is_revoked(&token, now) {
+    if token.is_revoked() {
         return Ok(false);
     }
     remove_credentials(txn, &token)?;
-    txn.put(Token { revoked_at: Some(now), ..token })?;
+    txn.put(Token { revoked_at: Some(txn.now()), ..token })?;
     Ok(true)
 }
 

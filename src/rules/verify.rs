@@ -354,7 +354,7 @@ pub fn link_counts(view: &dyn View, link: &Arc<Token>, now: Time) -> Result<Good
         return Err(denied(Reason::Kind).into());
     };
     // Asked field by field: the state of a consumed link would hide what happened to it afterwards.
-    if link.revoked_at.is_some_and(|at| at <= now) {
+    if link.is_revoked() {
         return Err(denied(Reason::Revoked).into());
     }
     if link.expires_at.is_some_and(|end| end <= now) {

@@ -190,6 +190,7 @@ impl Writer {
         let snapshot = self.engine.snapshot()?;
         if turning_back {
             self.shared.clock.reset(outcome.highest_ms);
+            self.shared.asked_to_keep.store(outcome.highest_ms, Ordering::Release);
         } else {
             self.shared.clock.persisted(outcome.highest_ms);
         }

@@ -1,4 +1,5 @@
-//! Clocks that jump about, stops and kills between the jumps: what was once dead stays dead.
+//! Clocks that jump about and are put right, stops and kills in between: what was once dead stays dead, but for
+//! what only a wrong time had ended.
 //!
 //! `BEARERD_SCHEDULES` says how many schedules; without it there are few.
 
@@ -73,6 +74,8 @@ enum Step {
     Jump {
         seconds: i64,
     },
+    /// `clock reset`.
+    PutRight,
     Flush,
     Purge,
     Restart {
@@ -99,6 +102,7 @@ fn schedule() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..8usize).prop_map(|which| Enroll { which }),
         1 => (0..8usize).prop_map(|which| Revoke { which }),
         7 => jump.prop_map(|seconds| Jump { seconds }),
+        1 => Just(PutRight),
         1 => Just(Flush),
         1 => Just(Purge),
         3 => any::<bool>().prop_map(|kill| Restart { kill }),
@@ -122,6 +126,8 @@ struct Held {
     /// The second from which on it is dead whatever happens.
     end: u64,
     dead: bool,
+    /// Somebody ended it or spent it, so that no time brings it back.
+    ended: bool,
 }
 
 struct Shop {
@@ -183,7 +189,14 @@ impl Shop {
     fn keep(&mut self, what: What, minted: Minted, span: u64) {
         let end = self.now().saturating_add(span);
         assert_eq!(minted.token.expires_at.map(crate::records::Time::unix), Some(end));
-        self.held.push(Held { what, id: Some(minted.token.id), text: minted.secret, end, dead: false });
+        self.held.push(Held {
+            what,
+            id: Some(minted.token.id),
+            text: minted.secret,
+            end,
+            dead: false,
+            ended: false,
+        });
     }
 
     fn pick(&self, which: usize, is_one: impl Fn(&Held) -> bool) -> Option<usize> {
@@ -230,6 +243,7 @@ impl Shop {
                 let millis = self.clock.load(Ordering::Acquire).saturating_add_signed(seconds * 1000);
                 self.clock.store(millis, Ordering::Release);
             }
+            Step::PutRight => self.put_right(),
             Step::Flush => self.runtime.block_on(self.app.flush()).unwrap(),
             Step::Purge => {
                 self.app.wake_purge();
@@ -250,6 +264,16 @@ impl Shop {
             // One that was given by a clock that ran ahead, before a kill, does not count yet.
             let not_yet = matches!(held.what, What::Cookie { issued } if issued > now);
             held.dead |= !good && !not_yet;
+        }
+    }
+
+    /// Afterwards only what somebody ended is known to be dead.
+    fn put_right(&mut self) {
+        let root = self.root(Right::Operate);
+        let reset = self.runtime.block_on(self.app.reset_clock(&root)).unwrap();
+        assert_eq!(reset.to.unix(), self.clock.load(Ordering::Acquire) / 1000);
+        for held in &mut self.held {
+            held.dead = held.ended;
         }
     }
 
@@ -282,7 +306,7 @@ impl Shop {
                 assert!(!self.held[at].dead && now < link_end);
                 let what = What::Cookie { issued: now };
                 let end = link_end.min(now.saturating_add(COOKIE));
-                self.held.push(Held { what, id: None, text: cookie, end, dead: false });
+                self.held.push(Held { what, id: None, text: cookie, end, dead: false, ended: false });
             }
             Err(Failure::Refused(Refusal::Denied(_))) => self.held[at].dead = true,
             other => panic!("{other:?}"),
@@ -297,7 +321,10 @@ impl Shop {
         let now = self.now();
         let held = &mut self.held[at];
         match enrolled {
-            Ok(_) => assert!(!held.dead && now < held.end),
+            Ok(_) => {
+                assert!(!held.dead && now < held.end);
+                held.ended = true;
+            }
             Err(Failure::Refused(Refusal::Denied(_))) => {}
             Err(other) => panic!("{other:?}"),
         }
@@ -309,7 +336,8 @@ impl Shop {
         let Some(at) = self.pick(which, |held| held.id.is_some()) else { return };
         let root = self.root(Right::Administrate);
         match self.runtime.block_on(self.app.revoke_any(&root, self.held[at].id.unwrap())) {
-            Ok(()) | Err(Failure::Refused(Refusal::NotFound)) => self.held[at].dead = true,
+            Ok(()) => (self.held[at].dead, self.held[at].ended) = (true, true),
+            Err(Failure::Refused(Refusal::NotFound)) => self.held[at].dead = true,
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -148,8 +148,7 @@ fn presenting_a_token_ends_it_once_and_its_entry_names_its_holder() {
     for kind in Kind::ALL {
         let mut world = World::new(kind, |_, _| {});
         let presented = Presented::bearer(world.text.expose(), &world.keyring, &world.services).unwrap();
-        let now = Time::from_unix(NOW);
-        assert!(revocation::would_change(&world.shelf, &presented, now).unwrap());
+        assert!(revocation::would_change(&world.shelf, &presented).unwrap());
         let by = || By::unknown(None);
         let mut revoke = || {
             world
@@ -158,7 +157,7 @@ fn presenting_a_token_ends_it_once_and_its_entry_names_its_holder() {
         };
         assert_eq!(revoke(), Ok(true));
         assert_eq!(revoke(), Ok(false));
-        assert!(!revocation::would_change(&world.shelf, &presented, now).unwrap());
+        assert!(!revocation::would_change(&world.shelf, &presented).unwrap());
         let entries = world.shelf.audit();
         let last = entries.last().unwrap();
         assert_eq!((entries.len(), last.action.as_str()), (2, "token.revoke"));
@@ -234,8 +233,9 @@ fn a_session_is_told_whether_it_was_ended_and_how_long_it_was_not_used() {
 }
 
 #[test]
-fn an_end_ahead_is_none_and_uses_that_are_left_count() {
-    of_a_pat(|token, _| token.revoked_at = Some(Time::from_unix(NOW + 1)), None, &[]);
+fn a_revocation_is_one_whenever_it_was_and_uses_that_are_left_count() {
+    let ahead = Some(Time::from_unix(NOW + 1));
+    of_a_pat(|token, _| token.revoked_at = ahead, Some("revoked"), &["not revoked"]);
     of_a_pat(|token, _| token.max_uses = Some(3), None, &[]);
     let words = [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|outcome| outcome.name());
     assert_eq!(words, ["passed", "failed", "skipped"]);

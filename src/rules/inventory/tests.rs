@@ -98,7 +98,7 @@ fn a_found_token_is_known_by_its_whole_text() {
 }
 
 fn revoke_all(town: &mut Town, condition: Condition) -> u64 {
-    let found = matching(&town.shelf, &condition, town.time(), None).unwrap().items;
+    let found = matching(&town.shelf, &condition, None).unwrap().items;
     town.change(|txn, _| revoke_many(txn, &By::system(), &condition, &found)).unwrap()
 }
 
@@ -109,9 +109,8 @@ fn a_condition_takes_in_what_it_names_and_no_more() {
     mixed(&mut town, &users);
     let anna = Some(Owner::User(users[0]));
     let early = Some(Time::from_unix(NOW + 4));
-    let count = |town: &Town, condition: &Condition| {
-        matching(&town.shelf, condition, town.time(), None).unwrap().items.len()
-    };
+    let count =
+        |town: &Town, condition: &Condition| matching(&town.shelf, condition, None).unwrap().items.len();
     for (condition, expected) in [
         (Condition { owner: anna, ..Condition::default() }, 5),
         (Condition { owner: anna, kind: Some(Kind::Pat), ..Condition::default() }, 3),
@@ -139,9 +138,9 @@ fn more_than_one_operation_takes_are_found_in_portions() {
         town.pat(anna.id, Wish::default()).unwrap();
     }
     let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
-    let first = matching(&town.shelf, &condition, town.time(), None).unwrap();
+    let first = matching(&town.shelf, &condition, None).unwrap();
     assert_eq!(first.items.len(), BULK_ROWS_MAX);
-    let second = matching(&town.shelf, &condition, town.time(), first.next).unwrap();
+    let second = matching(&town.shelf, &condition, first.next).unwrap();
     assert_eq!((second.items.len(), second.next), (3, None));
 }
 
@@ -220,7 +219,7 @@ fn an_index_that_leads_to_a_row_of_another_shows_and_ends_nothing() {
         let listed = list_all(&town.shelf, &filter, town.time(), &|_| None, &page).unwrap();
         assert_eq!(ids(&listed), [], "{filter:?}");
         let condition = Condition { owner: user.map(Owner::User), kind, created_before: None };
-        assert_eq!(matching(&town.shelf, &condition, town.time(), None).unwrap().items, [], "{condition:?}");
+        assert_eq!(matching(&town.shelf, &condition, None).unwrap().items, [], "{condition:?}");
     }
     for (owner, kind) in [(Owner::User(anna), Kind::Pat), (Owner::User(bert), Kind::Session)] {
         let own = tokens::of_owner(&town.shelf, owner, kind, town.time(), &|_| None, &page).unwrap();

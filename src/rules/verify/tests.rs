@@ -58,6 +58,24 @@ fn a_service_is_known_by_its_secret_also_where_that_is_like_a_token_with_a_typo(
     }
 }
 
+/// Setting the clock right brings back what only the wrong time had expired, and nothing that somebody ended.
+#[test]
+fn what_was_revoked_while_the_clock_ran_ahead_stays_so_when_it_is_put_right() {
+    const AHEAD: u64 = 10 * 86_400;
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let [revoked, rotated, kept] = [(); 3].map(|()| town.pat(anna, Wish::default()).unwrap());
+    town.pass(AHEAD);
+    town.revoke(revoked.token.id).unwrap();
+    town.rotate(rotated.token.id, 0).unwrap();
+    town.now -= AHEAD;
+    for token in [revoked, rotated] {
+        assert_eq!(reason(town.verify(token.secret.expose(), None)), Reason::Revoked);
+        assert_eq!(town.row(token.token.id).unwrap().state, State::Revoked);
+    }
+    assert!(town.verify(kept.secret.expose(), None).is_ok());
+}
+
 #[test]
 fn a_use_is_judged_at_the_time_of_its_turn() {
     let mut town = Town::new();
@@ -111,6 +129,12 @@ fn who_was_let_in_by_a_cookie_is_judged_by_the_link_again() {
     assert!(again(&town.shelf, &caller, town.time()).is_ok());
     town.change(|txn, _| links::revoke(txn, &by, link.token.id)).unwrap();
     assert_eq!(reason(again(&town.shelf, &caller, town.time())), Reason::Revoked);
+    town.now -= 1;
+    assert_eq!(
+        reason(again(&town.shelf, &caller, town.time())),
+        Reason::Revoked,
+        "by a clock that was put right"
+    );
 }
 
 #[test]

@@ -278,6 +278,19 @@ fn a_time_that_the_store_holds_or_was_asked_to_keep_is_not_asked_for_again() {
 }
 
 #[test]
+fn after_the_clock_was_turned_back_the_times_that_follow_are_kept_again() {
+    let (time, clock) = fixed(90_000);
+    let store = Store::in_memory(&founding(), &Options { time, ..Options::default() }).unwrap();
+    store.keep_time(Time::from_unix(90));
+    advance(&clock, 5_000);
+    assert_eq!(blocking(store.write_turning_clock_back(|_| Ok::<(), ()>(()))), Ok(Ok(())));
+    advance(&clock, 20_000);
+    store.keep_time(Time::from_unix(20));
+    assert_eq!(store.write_blocking(|_| Ok::<(), ()>(())), Ok(Ok(())));
+    assert_eq!(HighestTime::of(&*store.view()).unwrap().millis, 20_000);
+}
+
+#[test]
 fn a_closed_store_refuses_changes() {
     let store = in_memory();
     put(&store, "a", "1").unwrap();
