@@ -4,12 +4,7 @@
 //! the state after one commit. It holds the store's own key as the store does, sealed: it is worth nothing
 //! without the keyring, which is backed up apart.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::io::{self, Read};
 
 use super::{
     Store,
@@ -21,7 +16,6 @@ use crate::records::{TableId, View as _};
 
 /// Memory for pages while a copy is written and looked at: both go from one end to the other, so little does.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
-const FILE_MODE: u32 = 0o600;
 
 /// A backup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,43 +64,16 @@ impl Store {
         Ok(BackupReader { medium, at: 0, backup })
     }
 
-    /// Makes a backup at `path`, in the place of whatever file is there, which stays until this one is whole.
-    /// Blocks.
-    pub fn backup_to(&self, path: &Path) -> Result<Backup, OpenError> {
-        let failed = |what| move |error| OpenError::system(what, path, error);
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".new");
-        let unfinished = Path::new(&unfinished);
-        let made = self.write_to(unfinished).and_then(|backup| {
-            fs::rename(unfinished, path).map_err(failed("rename"))?;
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(failed("sync"))?;
-            directory.sync_all().map_err(failed("sync"))?;
-            Ok(backup)
-        });
-        if made.is_err() {
-            // Whatever went wrong is told; a file that cannot be removed either is in plain sight.
-            let _ = fs::remove_file(unfinished);
-        }
-        made
-    }
-
-    fn write_to(&self, path: &Path) -> Result<Backup, OpenError> {
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).clone();
-        let file = options.open(path).map_err(|error| OpenError::system("make", path, error))?;
-        let synced = file.try_clone().map_err(|error| OpenError::system("make", path, error))?;
-        let medium = Medium::file(file).map_err(|error| OpenError::engine(path, error))?;
-        let backup = self.copy_to(&medium).map_err(|error| OpenError::engine(path, error))?;
-        synced.sync_all().map_err(|error| OpenError::system("sync", path, error))?;
-        Ok(backup)
-    }
-
-    /// Copies the newest view to an empty medium and looks at the copy.
-    fn copy_to(&self, medium: &Medium) -> Result<Backup, EngineError> {
+    /// Copies the newest view to an empty medium and looks at the copy. The copy is of no use if the store was
+    /// opened again meanwhile: the new engine knows nothing of the view, and may have written over its pages.
+    pub(super) fn copy_to(&self, medium: &Medium) -> Result<Backup, EngineError> {
+        let reopened = self.stats().reopened;
         let view = self.view();
         let counts = copy(view.snapshot(), medium)?;
         let envelope = view.bytes(TableId::Meta, OWN_KEY_ROW).ok().flatten();
+        if self.stats().reopened != reopened {
+            return Err(EngineError::Read("the store was opened again while it was copied".to_owned()));
+        }
         Ok(Backup {
             bytes: medium.len()?,
             rows: counts.iter().sum(),

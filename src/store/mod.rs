@@ -46,7 +46,7 @@ use std::{
     future::Future,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -117,8 +117,6 @@ impl Default for Options {
     }
 }
 
-type Hook = Box<dyn Fn(u64, Written<'_>) + Send + Sync>;
-
 /// What the handles, the views and the writer share.
 pub(crate) struct Shared {
     id: [u8; 16],
@@ -129,19 +127,9 @@ pub(crate) struct Shared {
     condition: Arc<Condition>,
     published: Published,
     hot: HotRows,
-    hooks: RwLock<Vec<Hook>>,
     counters: Counters,
     waits_for_disk: AtomicBool,
     asked_to_keep: AtomicU64,
-}
-
-impl Shared {
-    /// Has everything dropped that was remembered of the rows that were written.
-    fn forget(&self, generation: u64, written: Written<'_>) {
-        for hook in self.hooks.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            hook(generation, written);
-        }
-    }
 }
 
 /// A handle on the open store.
@@ -224,7 +212,6 @@ impl Store {
             condition,
             published: Published::new(view),
             hot: HotRows::default(),
-            hooks: RwLock::default(),
             counters: Counters::default(),
             waits_for_disk: AtomicBool::new(false),
             asked_to_keep: AtomicU64::new(highest.millis),
@@ -392,14 +379,6 @@ impl Store {
                 NotTaken::Closing => WriteError::Unavailable,
             });
         }
-    }
-
-    /// Has `hook` called by the writer after each commit, before the new view is published and anybody is
-    /// answered: with the generation that is about to begin, and what was written. It must drop what it
-    /// remembers of those rows, and from then on take in nothing that was read under an older generation.
-    /// It must be quick, and must not call the store.
-    pub fn on_commit(&self, hook: impl Fn(u64, Written<'_>) + Send + Sync + 'static) {
-        self.0.shared.hooks.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
     }
 
     /// How the store is.

@@ -204,7 +204,6 @@ impl Writer {
     /// Has what is remembered of the rows that were written dropped, and then lets readers see `snapshot`.
     fn show(&self, written: Written<'_>, snapshot: Snapshot) {
         let shared = &self.shared;
-        shared.forget(self.generation, written);
         let (keys, condition) = (Arc::clone(&shared.keys), Arc::clone(&shared.condition));
         let view = ReadView::new(snapshot, keys, condition, self.generation);
         shared.hot.turn(self.generation, written, || shared.published.swap(view));

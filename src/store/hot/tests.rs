@@ -483,3 +483,28 @@ fn where_anything_may_have_changed_nothing_stays() {
     assert!(!rows.iter().any(|row| is_held(&hot, row)));
     assert!(HINTS.iter().all(|(table, key, _)| leads_to(&hot, *table, key).is_none()));
 }
+
+#[test]
+fn a_store_that_was_opened_again_begins_with_nothing_held() {
+    let disk = tests::media::Disk::default();
+    let store = tests::faults::new_on(&disk);
+    let (table, hot) = (TableId::ServiceUsers, &store.0.shared.hot);
+    let put = |key: &'static [u8]| {
+        store.write_blocking(move |txn| {
+            txn.hint(table, key.to_vec(), b"id".to_vec());
+            Ok::<(), ()>(())
+        })
+    };
+    assert_eq!(put(b"key"), Ok(Ok(())));
+    store.ask(|view| view.bytes(table, b"key")).unwrap().unwrap();
+    assert!(leads_to(hot, table, "key").is_some());
+    disk.break_with(tests::media::Fault {
+        deed: None,
+        after: 0,
+        sticky: false,
+        kind: std::io::ErrorKind::StorageFull,
+    });
+    assert!(put(b"other").is_err());
+    assert!(store.wait_until_well(std::time::Duration::from_secs(60)));
+    assert_eq!(leads_to(hot, table, "key"), None);
+}

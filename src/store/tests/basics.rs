@@ -1,6 +1,6 @@
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, OnceLock, Weak};
 
-use super::*;
+use super::{media::Watched, *};
 use crate::records::meta::{AuditHead, Setup};
 
 #[test]
@@ -157,19 +157,6 @@ fn a_reader_after_an_answer_always_sees_it() {
 }
 
 #[test]
-fn hooks_hear_of_every_row_before_the_view_moves_and_before_the_answer() {
-    let store = in_memory();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let (listener, viewed) = (Arc::clone(&heard), store.clone());
-    store.on_commit(move |generation, written| {
-        assert_eq!(viewed.view().generation() + 1, generation);
-        assert!(written.each(|table, key| listener.lock().unwrap().push((table, key.to_vec()))));
-    });
-    put(&store, "a", "1").unwrap();
-    assert_eq!(*heard.lock().unwrap(), [(TableId::Projects, b"a".to_vec())]);
-}
-
-#[test]
 fn a_scan_walks_both_ways_and_stops_when_told() {
     let store = in_memory();
     for key in ["a", "b", "c", "d"] {
@@ -315,17 +302,24 @@ fn operations_within_a_millisecond_are_told_apart_by_their_turns() {
 /// For the watchdog: an operation that hangs is the writer's fault, a disk that does is not.
 #[test]
 fn the_writer_is_at_the_disk_but_for_the_operations_themselves() {
-    let store = in_memory();
-    let (asked, seen) = (store.clone(), Arc::new(AtomicU64::new(9)));
-    let during = Arc::clone(&seen);
-    let hooked = store.clone();
-    store.on_commit(move |_, _| during.store(u64::from(hooked.waits_for_disk()), Ordering::Release));
+    let (at_disk, seen) = (Arc::new(OnceLock::<Weak<Shared>>::new()), Arc::new(AtomicU64::new(9)));
+    let (told, during) = (Arc::clone(&at_disk), Arc::clone(&seen));
+    let medium = Medium::custom(Watched::new(move || {
+        if let Some(shared) = told.get().and_then(Weak::upgrade) {
+            during.store(u64::from(shared.waits_for_disk.load(Ordering::Acquire)), Ordering::Release);
+        }
+    }));
+    let options = Options::default();
+    let site = Site::new_on(medium, &options, &founding()).unwrap();
+    let store = Store::start(site, &options, founding().id, founding().keys()).unwrap();
+    at_disk.set(Arc::downgrade(&store.0.shared)).unwrap();
+    let asked = store.clone();
     let within = store.write_blocking(move |txn| {
         txn.hint(TableId::Projects, b"a".to_vec(), b"1".to_vec());
         Ok::<_, ()>(asked.waits_for_disk())
     });
     assert_eq!(within, Ok(Ok(false)));
-    assert_eq!(seen.load(Ordering::Acquire), 1, "while the commit is made and published");
+    assert_eq!(seen.load(Ordering::Acquire), 1, "while the commit is written");
     let begun = std::time::Instant::now();
     while store.waits_for_disk() {
         assert!(begun.elapsed().as_secs() < 30, "it never comes back from there");

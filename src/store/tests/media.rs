@@ -1,7 +1,7 @@
 //! A medium that remembers what was durable, and fails on demand.
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -164,6 +164,47 @@ impl Backend for Disk {
         inner.bytes[offset..offset + data.len()].copy_from_slice(data);
         inner.note(|| Event::Write(offset, data.to_vec()));
         Ok(())
+    }
+}
+
+/// A medium that calls somebody before each write.
+pub(crate) struct Watched {
+    disk: Disk,
+    before_write: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Watched {
+    pub(crate) fn new(before_write: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { disk: Disk::default(), before_write: Box::new(before_write) }
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
+    }
+}
+
+impl Backend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        (self.before_write)();
+        self.disk.write(offset, data)
     }
 }
 
