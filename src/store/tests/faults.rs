@@ -231,8 +231,7 @@ fn once_a_read_has_failed_no_further_operation_of_the_batch_is_run() {
     assert!(has_pair(&*store.view(), "a"));
 }
 
-/// What was copied until then may have been written over since: pages that only an old view needs are free to
-/// the new engine.
+/// Pages that only an old view needs are free to the new engine: it must not go on reading.
 #[test]
 fn a_backup_during_which_the_store_was_opened_again_fails_and_the_next_one_is_whole() {
     let disk = Disk::default();
