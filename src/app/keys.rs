@@ -113,7 +113,8 @@ pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Resul
     if faults.is_empty() { Ok(()) } else { Err(NotReloaded::Faults(faults)) }
 }
 
-/// Seals the store's own key under the current key of `next`, if it is not. `running` can open it.
+/// Seals the store's own key under the current key of `next`, if it is not. `running` opens it, or `next` does:
+/// a commit whose outcome was unknown may have gone through, and have sealed it for a reload that never was.
 pub(super) fn rewrap(
     txn: &mut Txn<'_>,
     by: &By,
@@ -126,12 +127,52 @@ pub(super) fn rewrap(
     let envelope = txn.bytes(TableId::Meta, raw::STORE_KEY)?.ok_or(DAMAGED)?;
     let under = own_key_sealed_under(&envelope).ok_or(DAMAGED)?;
     let current = next.current();
-    let is_under_it =
-        current.id().as_str() == under && running.find(under).is_some_and(|key| next.holds(key));
-    if is_under_it {
+    let opened_by = |keyring: &Keyring| open_own_key(keyring, store_id, &envelope, "".as_ref());
+    if current.id().as_str() == under && opened_by(next).is_ok() {
         return Ok(());
     }
-    let own = open_own_key(running, store_id, &envelope, "".as_ref()).map_err(|_| DAMAGED)?;
+    let own = opened_by(running).or_else(|_| opened_by(next)).map_err(|_| DAMAGED)?;
     let sealed = seal_own_key(current, nonce, store_id, &own);
     keys::rewrap(txn, by, under, current.id(), sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{records::shelf::Shelf, store::tests::keyring, token::Key};
+
+    const STORE: [u8; 16] = [3; 16];
+
+    /// What a reload from `running` to `next` makes of a store whose own key is sealed under the current key of
+    /// `sealing`: under which it is then, and how many entries there are.
+    fn rewrapped(sealing: &Keyring, running: &Keyring, next: &Keyring) -> (String, usize) {
+        let mut shelf = Shelf::new();
+        let envelope = seal_own_key(sealing.current(), [9; NONCE_BYTES], &STORE, &Key::new([5; 32]));
+        shelf.tamper(TableId::Meta, raw::STORE_KEY, Some(envelope));
+        shelf.change(1, |txn| rewrap(txn, &By::system(), &STORE, running, next, [8; NONCE_BYTES])).unwrap();
+        let envelope = shelf.bytes(TableId::Meta, raw::STORE_KEY).unwrap().unwrap();
+        (own_key_sealed_under(&envelope).unwrap().to_owned(), shelf.audit().len())
+    }
+
+    fn rotated(keyring: &Keyring, id: &str) -> Keyring {
+        let mut key = [6; 32];
+        key[..id.len()].copy_from_slice(id.as_bytes());
+        keyring.rotated(KeyId::new(id).unwrap(), &key).unwrap()
+    }
+
+    #[test]
+    fn the_store_s_key_goes_under_the_current_key_also_after_a_reload_that_nobody_knows_the_outcome_of() {
+        let first = keyring("k1");
+        let second = rotated(&first, "k2");
+        let third = rotated(&second, "k3");
+        let under = |id: &str, entries| (id.to_owned(), entries);
+        assert_eq!(rewrapped(&first, &first, &first), under("k1", 0), "as it was");
+        assert_eq!(rewrapped(&first, &first, &second), under("k2", 1));
+        assert_eq!(rewrapped(&second, &first, &second), under("k2", 0), "it went through");
+        assert_eq!(
+            rewrapped(&second, &first, &third),
+            under("k3", 1),
+            "it went through, and there is another"
+        );
+    }
 }

@@ -13,7 +13,9 @@ use crate::{
     rules::refusals::{self, Counted, Refused},
 };
 
-/// Different refusals that are counted apart until they are written; those beyond are counted together.
+/// Different refusals that are counted apart until they are written; those beyond are counted together. So many of
+/// those that name a token, and of the others: it takes a token to be among the first, and whoever stole one
+/// must not be able to hide among a crowd of made-up ones.
 const REFUSALS_MAX: usize = 64;
 /// The reason that stands for those that are counted together.
 const OTHERS: &str = "others";
@@ -47,7 +49,8 @@ impl Refusals {
     }
 
     fn add(waiting: &mut HashMap<Refused, Counted>, refused: Refused, more: Counted) {
-        let refused = if waiting.len() < REFUSALS_MAX || waiting.contains_key(&refused) {
+        let alike = waiting.keys().filter(|other| other.token.is_some() == refused.token.is_some()).count();
+        let refused = if alike < REFUSALS_MAX || waiting.contains_key(&refused) {
             refused
         } else {
             Refused::new(refused.action, None, OTHERS)
@@ -89,7 +92,7 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::records::Action;
+    use crate::{records::Action, token::TokenId};
 
     fn from(number: u32, reason: &'static str) -> Refused {
         Refused::new(Action::LoginRefused, Some(IpAddr::V4(Ipv4Addr::from_bits(number))), reason)
@@ -107,6 +110,24 @@ mod tests {
         assert_eq!(taken.len(), 3);
         assert_eq!(taken[0], (from(1, "hash"), Counted { count: 3, since: Time::from_unix(5) }));
         assert!(refusals.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_that_names_a_token_is_not_lost_in_a_crowd_of_others() {
+        let refusals = Refusals::default();
+        for number in 0..1_000 {
+            refusals.note(from(number, "hash"), Time::from_unix(1));
+        }
+        let named = |number: u8| Refused {
+            token: Some(TokenId::from_bytes([number; 16])),
+            ..Refused::new(Action::EnrollmentReplayed, None, "replayed")
+        };
+        for number in 0..100 {
+            refusals.note(named(number), Time::from_unix(2));
+        }
+        let taken = refusals.take();
+        assert!((0..64).all(|number| taken.iter().any(|(refused, _)| *refused == named(number))));
+        assert!(taken.len() <= 2 * REFUSALS_MAX + 2, "they are bounded as well");
     }
 
     #[test]
