@@ -377,6 +377,8 @@ fn a_use_is_counted_only_when_all_else_holds() {
     let token = text_of(&made, "token");
     daemon.bearer(&token).get("/v1/authorize/@strict").expect(403);
     daemon.bearer(&token).get("/v1/authorize/@nowhere").expect(403);
+    daemon.bearer(&token).get("/v1/users").expect(403);
+    daemon.bearer(&token).form("/v1/introspect", &[("token", &token)]).expect(403);
     let gateway = daemon.service("gateway");
     gateway.form("/v1/introspect", &[("token", &token), ("client_ip", "198.51.100.1")]).expect(200);
     anna.patch(&path(&made["id"]), json!({"enabled": false})).expect(200);

@@ -12,7 +12,7 @@ use crate::{
     },
     rules::{
         Denied, Forbidden, Reason, Refusal,
-        access::{Caller, Who},
+        access::{self, Caller, Right, Who},
         policy,
         verify::{self, Asking, Good, Presented},
     },
@@ -25,29 +25,35 @@ use crate::{
 pub const BEARER_KINDS: &[CredentialKind] =
     &[CredentialKind::Session, CredentialKind::Pat, CredentialKind::Service, CredentialKind::Agent];
 
-/// The policy that a credential has to meet as well, by the settings that the request began under.
+/// What a credential has to meet beside being good, before a use of it is counted.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) policy: &'a str,
-    pub(super) under: &'a Arc<Snapshot>,
+pub(super) enum Wanted<'a> {
+    /// A policy, by the settings that the request began under.
+    Policy(&'a str, &'a Arc<Snapshot>),
+    /// A right. Where no uses are counted, that is left to [`App::authorize`].
+    Right(Right),
 }
 
-impl Wanted<'_> {
-    fn met_by(self, good: &Good) -> Result<(), Refusal> {
-        policy::meets(self.under.settings.policy(self.policy), &good.identity)
-    }
+/// Whether the credential has something more. It lasts until a use has its turn in the writer.
+type Also = Box<dyn Fn(&Good) -> Result<(), Refusal> + Send>;
+
+fn meets(policy: &str, under: &Snapshot, good: &Good) -> Result<(), Refusal> {
+    policy::meets(under.settings.policy(policy), &good.identity)
 }
 
 impl App {
-    /// Who presents `bearer` from `ip`. A good use is noted, and counted where uses are counted.
+    /// Who presents `bearer` from `ip`, to make use of `right`. A good use is noted. Where uses are counted, one is
+    /// that has the right, and one that has not is refused here.
     pub async fn identify(
         &self,
         snapshot: &Arc<Snapshot>,
         bearer: &str,
+        right: Right,
         ip: Option<IpAddr>,
     ) -> Result<Caller, Failure> {
+        let wanted = Some(Wanted::Right(right));
         let good = match self.bearer(bearer, snapshot, ip) {
-            Ok(presented) => self.verify(&presented, ip, BEARER_KINDS, None).await,
+            Ok(presented) => self.verify(&presented, ip, BEARER_KINDS, wanted).await,
             Err(failure) => Err(failure),
         };
         match good {
@@ -128,7 +134,9 @@ impl App {
         self.note_slot(presented, asking.now);
         let first = self.store().ask(|view| {
             let good = verify::verify(view, presented, &asking)?;
-            wanted.map_or(Ok(()), |wanted| wanted.met_by(&good))?;
+            if let Some(Wanted::Policy(policy, under)) = wanted {
+                meets(policy, under, &good)?;
+            }
             Ok(good)
         });
         let outcome = match first {
@@ -161,14 +169,18 @@ impl App {
         wanted: Option<Wanted<'_>>,
     ) -> Result<Result<Good, Refusal>, WriteError> {
         let presented = presented.clone();
-        let wanted = wanted.map(|wanted| (wanted.policy.to_owned(), Arc::clone(wanted.under)));
-        self.store()
-            .write(move |txn| {
-                let wanted = wanted.as_ref().map(|(policy, under)| Wanted { policy, under });
-                let also = |good: &Good| wanted.map_or(Ok(()), |wanted| wanted.met_by(good));
-                verify::count_use(txn, &presented, &asking, &also)
-            })
-            .await
+        let also: Also = match wanted {
+            None => Box::new(|_| Ok(())),
+            Some(Wanted::Policy(policy, under)) => {
+                let (policy, under) = (policy.to_owned(), Arc::clone(under));
+                Box::new(move |good| meets(&policy, &under, good))
+            }
+            Some(Wanted::Right(right)) => Box::new(move |good| {
+                let who = Who::Known(Box::new(good.identity.clone()));
+                access::decide(right, Caller { who, ip: asking.from }).map(drop)
+            }),
+        };
+        self.store().write(move |txn| verify::count_use(txn, &presented, &asking, &*also)).await
     }
 
     /// Notes a use that was good; logs and counts one that was not.

@@ -143,7 +143,7 @@ impl App {
             ShownBy::Cookie(text) => (Means::Cookie, self.cookie(text, snapshot, from)),
             ShownBy::Nothing => return Err(Denied::of(Reason::Absent).into()),
         };
-        let wanted = Wanted { policy, under: snapshot };
+        let wanted = Wanted::Policy(policy, snapshot);
         let outcome = match presented {
             Ok(presented) => self.verify(&presented, from, policy::KNOWN_KINDS, Some(wanted)).await,
             Err(failure) => Err(failure),

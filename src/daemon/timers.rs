@@ -139,7 +139,7 @@ mod tests {
         sleep(Duration::from_secs(1)).await;
         for pat in pats {
             let on_disk = |view: &dyn View| LastUsed::of(view, pat.token.id).unwrap().is_some();
-            app.identify(&app.snapshot(), pat.secret.expose(), None).await.unwrap();
+            app.identify(&app.snapshot(), pat.secret.expose(), Right::Open, None).await.unwrap();
             assert!(!on_disk(&*app.view()), "verification does not wait for the disk");
             sleep(WITHIN).await;
             // Whatever was handed to the writer by now has its turn before this.

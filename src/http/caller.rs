@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::{App, Failure, Snapshot},
-    rules::access::Caller,
+    rules::access::{Caller, Right},
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -55,8 +55,14 @@ pub fn of_open(snapshot: &Snapshot, head: &Parts, facts: &Facts) -> Caller {
     }
 }
 
-/// Who is calling.
-pub async fn of(app: &App, snapshot: &Arc<Snapshot>, head: &Parts, facts: &Facts) -> Result<Caller, Failure> {
+/// Who is calling, to make use of `right`.
+pub async fn of(
+    app: &App,
+    snapshot: &Arc<Snapshot>,
+    right: Right,
+    head: &Parts,
+    facts: &Facts,
+) -> Result<Caller, Failure> {
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(Caller::local(*uid));
     }
@@ -64,6 +70,9 @@ pub async fn of(app: &App, snapshot: &Arc<Snapshot>, head: &Parts, facts: &Facts
     match bearer(head) {
         None => Ok(Caller::nobody(ip)),
         // What is not even text is no credential of ours; the empty word is refused like any other.
-        Some(bytes) => app.identify(snapshot, core::str::from_utf8(bytes).unwrap_or_default(), ip).await,
+        Some(bytes) => {
+            let text = core::str::from_utf8(bytes).unwrap_or_default();
+            app.identify(snapshot, text, right, ip).await
+        }
     }
 }

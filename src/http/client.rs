@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     app::{App, Failure, Snapshot},
-    rules::{Refusal, access::Caller},
+    rules::{
+        Refusal,
+        access::{Caller, Right},
+    },
 };
 
 /// The longest name and secret together, encoded: what is longer is nobody's.
@@ -42,11 +45,12 @@ impl InHead {
     }
 }
 
-/// Who the head says is calling a route for OAuth clients. A credential that is sent and wrong is refused even
+/// Who the head says is calling a route for OAuth clients, to make use of `right`. A credential that is sent and wrong is refused even
 /// where none is needed: whoever sends one means to be somebody.
 pub async fn of_head(
     app: &App,
     snapshot: &Arc<Snapshot>,
+    right: Right,
     head: &Parts,
     facts: &Facts,
 ) -> Result<InHead, Problem> {
@@ -59,7 +63,7 @@ pub async fn of_head(
         return found.map(InHead::Somebody).map_err(refused);
     }
     if caller::bearer(head).is_some() {
-        return Ok(InHead::Somebody(caller::of(app, snapshot, head, facts).await?));
+        return Ok(InHead::Somebody(caller::of(app, snapshot, right, head, facts).await?));
     }
     Ok(InHead::Nobody(ip))
 }

@@ -130,7 +130,7 @@ impl Surface {
     ) -> Result<Reply, Problem> {
         let app = &self.app;
         let snapshot = app.snapshot();
-        let in_head = client::of_head(app, &snapshot, &head, &facts).await?;
+        let in_head = client::of_head(app, &snapshot, route.right, &head, &facts).await?;
         let form = Form::read(&head.headers, body, snapshot.settings.limits.body_bytes).await;
         let (caller, form) = match (in_head, form) {
             // Without a form there is no client in it: whoever needs to be somebody is nobody.
@@ -171,8 +171,10 @@ impl Surface {
     ) -> Result<Authorized, Problem> {
         let caller = match (route.right, route.reads) {
             (Right::Open, _) => caller::of_open(snapshot, head, facts),
-            (_, Reads::Batch(_)) => client::of_head(&self.app, snapshot, head, facts).await?.into_caller(),
-            _ => caller::of(&self.app, snapshot, head, facts).await?,
+            (right, Reads::Batch(_)) => {
+                client::of_head(&self.app, snapshot, right, head, facts).await?.into_caller()
+            }
+            (right, _) => caller::of(&self.app, snapshot, right, head, facts).await?,
         };
         Ok(self.app.authorize(route.right, caller)?)
     }

@@ -282,7 +282,7 @@ impl Shop {
             match held.what {
                 What::Bearer => {
                     let snapshot = self.app.snapshot();
-                    self.app.identify(&snapshot, held.text.expose(), None).await.map(drop)
+                    self.app.identify(&snapshot, held.text.expose(), Right::Open, None).await.map(drop)
                 }
                 What::Link => self.app.follow_link(&held.text, Visit::Look, None).await.map(drop),
                 What::Cookie { .. } => self.app.portal_session(Ok(held.text.expose()), None).await.map(drop),

@@ -85,7 +85,7 @@ async fn a_use_is_seen_at_once_and_on_the_disk_after_a_flush() {
     let pat = house.pat(&house.user().await).await;
     house
         .app
-        .identify(&house.app.snapshot(), pat.secret.expose(), Some([192, 0, 2, 1].into()))
+        .identify(&house.app.snapshot(), pat.secret.expose(), Right::Open, Some([192, 0, 2, 1].into()))
         .await
         .unwrap();
     let row = house.app.pat(&house.root(Right::OwnTokens), pat.token.id).unwrap();

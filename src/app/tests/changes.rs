@@ -158,10 +158,10 @@ pub(super) const CHANGES: &[Change] = &[
         w.app.revoke_presented(&w.root(Right::Open)?, &w.ground.pat.secret).await?
     }),
     change!("use a counted token", Complete, |w| {
-        w.app.identify(&w.app.snapshot(), w.ground.counted.secret.expose(), None).await?
+        w.app.identify(&w.app.snapshot(), w.ground.counted.secret.expose(), Right::Open, None).await?
     }),
     change!("bring last uses to the disk", Complete, |w| {
-        w.app.identify(&w.app.snapshot(), w.ground.pat.secret.expose(), None).await?;
+        w.app.identify(&w.app.snapshot(), w.ground.pat.secret.expose(), Right::Open, None).await?;
         w.app.flush_last_use().await?
     }),
     change!("bring refusals to the disk", Complete, |w| {

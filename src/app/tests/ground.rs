@@ -335,7 +335,7 @@ impl World {
 
     /// Whoever presents that token.
     pub(super) async fn by(&self, token: &Secret, right: Right) -> Result<Authorized, Failure> {
-        let caller = self.app.identify(&self.app.snapshot(), token.expose(), None).await?;
+        let caller = self.app.identify(&self.app.snapshot(), token.expose(), right, None).await?;
         self.app.authorize(right, caller)
     }
 

@@ -36,7 +36,7 @@ fn whoever_lost_the_right_before_the_turn_of_their_change_changes_nothing() {
         let session = asked("POST", &format!("{anna}/sessions"), json!({}), 201);
         let text = text_of(&session, "token");
         let app = house.app();
-        let caller = house.run(app.identify(&app.snapshot(), &text, None)).unwrap();
+        let caller = house.run(app.identify(&app.snapshot(), &text, Right::Open, None)).unwrap();
         let who = app.authorize(Right::Administrate, caller).unwrap();
         match fate {
             Nothing => {}

@@ -505,6 +505,6 @@ fn a_store_that_was_opened_again_begins_with_nothing_held() {
         kind: std::io::ErrorKind::StorageFull,
     });
     assert!(put(b"other").is_err());
-    assert!(store.wait_until_well(std::time::Duration::from_secs(60)));
+    assert!(store.wait_until_well(std::time::Duration::from_mins(1)));
     assert_eq!(leads_to(hot, table, "key"), None);
 }
