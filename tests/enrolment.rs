@@ -282,7 +282,8 @@ fn credentials_are_replaced_by_an_operator() {
     let at_limit = json!({"k": "v".repeat(16 * 1024 - 8)});
     assert!(operator.put(&place, at_limit.clone()).status < 300);
     assert_eq!(host.get(&place).expect(200), at_limit);
-    for bad in [json!({"k": "v".repeat(16 * 1024 - 7)}), json!([]), json!("x"), json!(null)] {
+    let inexact = json!({"k": [{"n": 1.5e300}]});
+    for bad in [json!({"k": "v".repeat(16 * 1024 - 7)}), json!([]), json!("x"), json!(null), inexact] {
         let status = operator.put(&place, bad).status;
         assert!([400, 413].contains(&status), "{status}");
     }

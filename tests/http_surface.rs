@@ -154,6 +154,18 @@ fn an_error_is_a_problem_with_a_code() {
 }
 
 #[test]
+fn an_unknown_parameter_of_the_query_is_refused_by_name_and_nothing_is_done() {
+    let daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let token = text_of(&anna.mint_pat(json!({"name": "n"})), "token");
+    let all = json!({"kind": "pat"});
+    daemon.root().post("/v1/admin/tokens/revoke?dry_run=true", all).names_field("dry_run");
+    assert!(daemon.is_active(&token));
+    anna.post("/v1/tokens?x=1", json!({"name": "n"})).names_field("x");
+    anna.get("/v1/me?x").names_field("x");
+}
+
+#[test]
 fn a_challenge_is_as_rfc_6750_has_it() {
     let daemon = Daemon::start();
     let bare = daemon.nobody().get("/v1/me");

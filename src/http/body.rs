@@ -102,14 +102,20 @@ impl RequestBody {
     }
 }
 
-/// Reads a body that is one JSON object of the caller's own making.
+/// Reads a body that is one JSON object of the caller's own making, which is given back as it was sent.
 pub async fn read_object(
     headers: &HeaderMap,
     body: RequestBody,
     bytes_max: usize,
 ) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
     judge_media_type(headers, JSON)?;
-    json::object(&body.read(bytes_max).await?)
+    let members = json::object(&body.read(bytes_max).await?)?;
+    if members.values().all(shape::is_exact) {
+        Ok(members)
+    } else {
+        let detail = "must be a JSON object with no number that cannot be kept exactly";
+        Err(Problem::InvalidField { field: None, detail: detail.into() })
+    }
 }
 
 /// Whether the body says it is of this media type, in UTF-8 and in no coding. Asked before it is read.

@@ -240,7 +240,7 @@ fn object(value: Value, bytes_max: usize) -> Option<Map<String, Value>> {
 
 /// Whether every number in it can be given back as it was sent. A whole number beyond 64 bits cannot:
 /// it was rounded to a float when it was read.
-fn is_exact(value: &Value) -> bool {
+pub(super) fn is_exact(value: &Value) -> bool {
     /// 2^63, where whole numbers stop to have a type of their own on one side or the other.
     const FLOAT_MAX: f64 = 9_223_372_036_854_775_808.0;
     match value {

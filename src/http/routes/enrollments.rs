@@ -42,7 +42,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/v1/enrollments",
         right: Right::Operate,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Json(&WISH),
         errors: Errors::Problem,
         answers: &[Answer {
@@ -68,7 +68,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Delete,
         path: "/v1/enrollments/{id}",
         right: Right::Operate,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Nothing,
         errors: Errors::Problem,
         answers: &[Answer { status: 204, schema: "", means: "it enrols nobody any more" }],
@@ -79,7 +79,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/v1/enroll",
         right: Right::Open,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Json(&HOST),
         errors: Errors::Problem,
         answers: &[Answer {

@@ -37,7 +37,7 @@ pub const ROUTES: &[Route] = &[Route {
     verb: Verb::Post,
     path: "/v1/admin/explain",
     right: Right::Local,
-    query: None,
+    query: Some(&[]),
     reads: Reads::Json(&EXPLAIN),
     errors: Errors::Problem,
     answers: &[Answer { status: 200, schema: "Explanation", means: "every check and its outcome" }],

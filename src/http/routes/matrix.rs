@@ -409,3 +409,30 @@ fn a_caller_without_an_account_mints_nothing_of_its_own() {
     let minted = world.town.change(|txn, terms| pats::mint_own(txn, terms, &root, plan, &fresh));
     assert_eq!(minted.unwrap_err(), Refusal::Forbidden(Forbidden::Kind));
 }
+
+/// Where others than the product's own code write the query, or none is of any use: proxies, mail programs, probes.
+/// Everywhere else a parameter that is not known is an error, or a misspelt `dry_run` would be done.
+#[test]
+fn only_routes_that_others_ask_ignore_parameters_that_they_do_not_know() {
+    let ignoring: std::collections::BTreeSet<&str> = ALL
+        .iter()
+        .flat_map(|routes| routes.iter())
+        .filter(|route| route.query.is_none())
+        .map(|route| route.path)
+        .collect();
+    let expected = [
+        "/.well-known/oauth-authorization-server",
+        "/healthz",
+        "/metrics",
+        "/openapi.json",
+        "/portal/enter",
+        "/portal/logout",
+        "/portal/session",
+        "/readyz",
+        "/v1/authorize",
+        "/v1/authorize/{policy...}",
+        "/v1/introspect",
+        "/v1/revoke",
+    ];
+    assert_eq!(ignoring, expected.into());
+}

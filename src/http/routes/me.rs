@@ -26,7 +26,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/v1/me",
         right: Right::SeeSelf,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Nothing,
         errors: Errors::Problem,
         answers: &[Answer { status: 200, schema: "Me", means: "whom the credential speaks for" }],
@@ -37,7 +37,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Patch,
         path: "/v1/me",
         right: Right::ChangeOwn,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Json(&PASSWORD),
         errors: Errors::Problem,
         answers: &[Answer {

@@ -48,7 +48,7 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/v1/introspect/batch",
         right: Right::Introspect,
-        query: None,
+        query: Some(&[]),
         reads: Reads::Batch(&BATCH),
         errors: Errors::Problem,
         answers: &[Answer { status: 200, schema: "Introspections", means: "what each token is, in order" }],
