@@ -252,7 +252,12 @@ fn a_revoked_link_or_a_deactivated_client_ends_the_cookie_at_the_next_request() 
     operator.patch(&format!("/v1/clients/{client}"), json!({"active": false})).expect(200);
     assert_eq!((session(&daemon, &first), session(&daemon, &second)), (401, 401));
     enter(&daemon, &text_of(&two, "token")).expect(401);
+    // Newest first.
+    let links = format!("/v1/clients/{client}/links");
+    let state = || operator.get(&links).expect(200)["items"][0]["state"].clone();
+    assert_eq!(state(), "disabled");
     operator.patch(&format!("/v1/clients/{client}"), json!({"active": true})).expect(200);
+    assert_eq!(state(), "active");
     assert_eq!((session(&daemon, &first), session(&daemon, &second)), (401, 200));
     daemon.restart();
     assert_eq!((session(&daemon, &first), session(&daemon, &second)), (401, 200));

@@ -294,13 +294,23 @@ pub fn last_use(view: &dyn View, token: &Token, noted: Option<Time>) -> Result<T
     Ok([noted, stored].into_iter().flatten().fold(token.created_at, Time::max))
 }
 
-/// The state of `token` as lists show it: its own, and with it what its user's state makes of it.
+/// The state of `token` as lists show it: its own, and with it what its owner's state makes of it.
 pub fn state_of(view: &dyn View, token: &Token, now: Time, noted: Option<Time>) -> Result<State, Fault> {
     let state = token.state(now, Uses::of(view, token)?);
     if state != State::Active {
         return Ok(state);
     }
-    let Owner::User(id) = token.owner else { return Ok(state) };
+    let id = match token.owner {
+        Owner::User(id) => id,
+        Owner::Client(id) => {
+            return Ok(match Client::by_id(view, id)? {
+                None => State::Revoked,
+                Some(client) if !client.active => State::Disabled,
+                Some(_) => state,
+            });
+        }
+        Owner::Nobody | Owner::Host(_) => return Ok(state),
+    };
     let Some(user) = User::by_id(view, id)? else { return Ok(State::Revoked) };
     let asking = Asking { now, from: None, kinds: &[], noted };
     Ok(match session_over(view, token, &user, &asking)? {
