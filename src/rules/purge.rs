@@ -56,13 +56,8 @@ pub fn candidates(
     let setup = Setup::of(view)?;
     let listed =
         tables::page_within(view, TableId::Tokens, &[], &page, STEP_ROWS_MAX, &mut |key, stored| {
-            let judged = Token::believe(view, key, stored)
-                .and_then(|token| Ok(can_go(view, settings, &setup, &token, now)?.then_some(token.id)));
-            match judged {
-                // A damaged record is for others to find; it must not keep the rest from going.
-                Err(Fault::Damaged(_)) => Ok(None),
-                other => other,
-            }
+            let found = Token::believe(view, key, stored).map(Some);
+            Ok(going(view, settings, &setup, found, now)?.map(|token| token.id))
         })?;
     Ok(listed)
 }
@@ -75,11 +70,7 @@ pub fn remove(txn: &mut Txn<'_>, terms: Terms<'_>, ids: &[TokenId]) -> Result<u6
     let setup = Setup::of(txn)?;
     let mut gone = Vec::with_capacity(ids.len());
     for id in ids.iter().take(BATCH_ROWS_MAX) {
-        if let Some(token) = Token::by_id(txn, *id)?
-            && can_go(txn, terms.settings, &setup, &token, txn.now())?
-        {
-            gone.push(token);
-        }
+        gone.extend(going(txn, terms.settings, &setup, Token::by_id(txn, *id), txn.now())?);
     }
     let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
     if gone.is_empty() {
@@ -93,6 +84,29 @@ pub fn remove(txn: &mut Txn<'_>, terms: Terms<'_>, ids: &[TokenId]) -> Result<u6
         }
     }
     Ok(count)
+}
+
+/// The token that was found, if it can go with all that belongs to it. A damaged record is for others to find; it
+/// stays, and must not keep the rest from going.
+fn going(
+    view: &dyn View,
+    settings: &Settings,
+    setup: &Setup,
+    found: Result<Option<Token>, Fault>,
+    now: Time,
+) -> Result<Option<Token>, Fault> {
+    let judged = found.and_then(|found| {
+        let Some(token) = found else { return Ok(None) };
+        if !can_go(view, settings, setup, &token, now)? {
+            return Ok(None);
+        }
+        tokens::erasable(view, &token)?;
+        Ok(Some(token))
+    });
+    match judged {
+        Err(Fault::Damaged(_)) => Ok(None),
+        judged => judged,
+    }
 }
 
 /// Whether a row has been dead for so long that it can go.

@@ -86,14 +86,28 @@ pub fn erase(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
     txn.remove(token)
 }
 
-/// Removes the credentials that wait for an enrolment; other kinds have none.
+/// A fault where something that [`erase`] has to read cannot be believed: such a token cannot be erased.
+pub fn erasable(view: &dyn View, token: &Token) -> Result<(), Fault> {
+    waiting_credentials(view, token)?;
+    kept_reply(view, token)?;
+    Count::of(view, token.kind).map(drop)
+}
+
+/// Removes the credentials that wait for an enrolment.
 fn remove_credentials(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    if token.kind == Kind::Enrollment
-        && let Some(sealed) = Sealed::at(txn, &SealedFor::Enrollment(token.id).key())?
-    {
-        txn.remove(&sealed)?;
+    match waiting_credentials(txn, token)? {
+        Some(sealed) => txn.remove(&sealed),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The credentials that wait for an enrolment; other kinds have none.
+fn waiting_credentials(view: &dyn View, token: &Token) -> Result<Option<Sealed>, Fault> {
+    if token.kind == Kind::Enrollment {
+        Sealed::at(view, &SealedFor::Enrollment(token.id).key())
+    } else {
+        Ok(None)
+    }
 }
 
 /// The reply that is kept of an enrolment; other kinds have none.

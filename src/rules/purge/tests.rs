@@ -145,6 +145,79 @@ fn a_damaged_record_stays_and_keeps_no_other_from_going() {
     assert!(town.shelf.rows().contains_key(&(TableId::Tokens, broken.as_bytes().to_vec())));
 }
 
+/// What goes with a token is read when it goes: damage there, found before the writer's turn or at it, keeps that token
+/// and no other.
+#[test]
+fn damage_beside_a_dead_enrolment_keeps_that_and_no_other_token() {
+    use crate::{
+        records::{
+            host::{Sealed, SealedFor},
+            meta::Count,
+        },
+        token::HostId,
+    };
+
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let pats = [(); 6].map(|()| town.pat(anna.id, Wish::default()).unwrap().token.id);
+    let id = TokenId::from_parts(town.now * 1000, [5; 10]);
+    let detail = Detail::Enrollment(Box::new(crate::records::token::Enrollment {
+        hostname: None,
+        pin_hostname: false,
+        tags: Vec::new(),
+        facts: None,
+        host: None,
+    }));
+    let enrolment = Token {
+        expires_at: Some(town.time()),
+        detail,
+        ..Token::plain(id, Kind::Enrollment, [5; 32], Owner::Nobody, town.time())
+    };
+    let (sealed, replay, count) = (
+        Sealed { holder: SealedFor::Enrollment(id), envelope: vec![1], entry: 0 },
+        Replay {
+            enrollment: id,
+            host: HostId::from_parts(1, [1; 10]),
+            agent_token: id,
+            envelope: vec![1],
+            expires_at: town.time(),
+            ip: None,
+            entry: 0,
+        },
+        Count { kind: Kind::Enrollment, stored: 1 },
+    );
+    town.shelf.place(&enrolment);
+    town.shelf.place(&sealed);
+    town.shelf.place(&replay);
+    town.shelf.place(&count);
+    pass_days(&mut town, 31);
+    let rows =
+        [(TableId::Sealed, sealed.key()), (TableId::Replays, replay.key()), (TableId::Counts, count.key())];
+    for (at, (table, key)) in rows.iter().enumerate() {
+        let good = town.shelf.rows()[&(*table, key.clone())].clone();
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        town.shelf.tamper(*table, key, Some(flipped.clone()));
+        town.shelf.place(&Token { revoked_at: Some(Time::from_unix(1)), ..row(&town, pats[2 * at]) });
+        assert_eq!(run(&mut town), 1, "{table:?}");
+        // The damage comes after the look.
+        town.shelf.tamper(*table, key, Some(good.clone()));
+        town.shelf.place(&Token { revoked_at: Some(Time::from_unix(1)), ..row(&town, pats[2 * at + 1]) });
+        let found = candidates(&town.shelf, &town.settings, town.time(), None).unwrap().items;
+        assert_eq!(found.len(), 2, "{table:?}");
+        town.shelf.tamper(*table, key, Some(flipped.clone()));
+        assert_eq!(town.change(|txn, terms| remove(txn, terms, &found)).unwrap(), 1, "{table:?}");
+        assert_eq!(town.shelf.rows()[&(*table, key.clone())], flipped, "it is left for others to find");
+        assert!(town.shelf.rows().contains_key(&(TableId::Tokens, id.as_bytes().to_vec())));
+        town.shelf.tamper(*table, key, Some(good));
+    }
+    assert_eq!(run(&mut town), 1, "nothing is damaged any more");
+}
+
+fn row(town: &Town, id: TokenId) -> Token {
+    Token::by_id(&town.shelf, id).unwrap().unwrap()
+}
+
 #[test]
 fn a_step_looks_at_a_bounded_number_of_rows_and_goes_on() {
     let mut town = Town::new();
