@@ -62,14 +62,15 @@ impl App {
     /// of tokens and removes those that are long dead. To be called every few seconds; it rests between two
     /// walks through all tokens. How many it removed.
     pub async fn purge_step(&self) -> Result<u64, Failure> {
-        let snapshot = self.snapshot();
-        if self.look(|view, now| audit::is_cut_due(view, &snapshot.settings, now))? {
-            self.change_own(audit::cut).await?;
+        // Where the log is damaged, retention stands still until somebody has seen to it; tokens go all the same.
+        if let Err(failure) = self.cut_audit().await {
+            tracing::warn!(%failure, "retention could not cut the audit log");
         }
         let Some(after) = self.purge.begin_step() else { return Ok(0) };
         if after.is_none() {
             self.change_own(|txn, _| purge::may_run(txn)).await?;
         }
+        let snapshot = self.snapshot();
         let listed = self.look(|view, now| purge::candidates(view, &snapshot.settings, now, after))?;
         let ids = listed.items;
         let removed = if ids.is_empty() {
@@ -79,6 +80,15 @@ impl App {
         };
         self.purge.end_step(listed.next);
         Ok(removed)
+    }
+
+    /// Cuts some of the audit log, where there is anything that retention does not keep.
+    async fn cut_audit(&self) -> Result<(), Failure> {
+        let snapshot = self.snapshot();
+        if self.look(|view, now| audit::is_cut_due(view, &snapshot.settings, now))? {
+            self.change_own(audit::cut).await?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     app::{Snapshot, reload, users::UserRequest},
     config::services::Services,
-    records::{Action, meta::HighestTime, user::User},
+    records::{Action, TableId, meta::HighestTime, user::User},
     rules::{
         Refusal,
         access::{Authorized, Caller, Right},
@@ -168,6 +168,25 @@ async fn retention_is_kept_without_anybody_asking() {
     assert!(entries.iter().all(|entry| entry.action == "audit.cut"), "{entries:?}");
     let chain = house.app.look(|view, _| Ok(audit::verify(view, &mut |_| Ok(()))?)).unwrap();
     assert!(chain.is_ok(), "{chain:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_entry_of_the_log_stops_retention_and_not_the_purge_of_tokens() {
+    let mut settings = Settings::default();
+    settings.audit.retention = Retention::Seconds(3_600);
+    let house = House::new(settings);
+    let dead = house.pat(&house.user().await).await;
+    house.app.revoke_pat(&house.root(Right::OwnTokens), dead.token.id).await.unwrap();
+    let oldest = 1u64.to_be_bytes().to_vec();
+    let damaged = (TableId::Audit, oldest.clone(), vec![1, 2, 3]);
+    let damage = move |txn: &mut crate::records::Txn<'_>, _: crate::rules::Terms<'_>| {
+        txn.index(vec![damaged]);
+        Ok(())
+    };
+    house.app.change_own(damage).await.unwrap();
+    assert_eq!(house.pass_hours(30 * 24).await, 1);
+    let found = house.app.look(|view, _| Ok(view.bytes(TableId::Audit, &oldest)?)).unwrap();
+    assert_eq!(found, Some(vec![1, 2, 3]), "it is left for others to find");
 }
 
 #[tokio::test]
