@@ -8,7 +8,7 @@ use crate::{
     records::{By, Fault, TableId, Time, Txn, View, meta::raw},
     rules::{
         access::Authorized,
-        keys::{self, Need, RESEAL_ROWS_MAX},
+        keys::{self, Need, Needs, RESEAL_ROWS_MAX},
     },
     store::{open_own_key, own_key_sealed_under, seal_own_key},
     token::{KeyId, Keyring, seal::NONCE_BYTES},
@@ -35,6 +35,8 @@ pub struct KeyUse {
 pub struct Keys {
     /// All of them, the current one first.
     pub keys: Vec<KeyUse>,
+    /// Sealed rows that are damaged, so that nobody can tell which key they need.
+    pub damaged: u64,
     /// Their file.
     pub file: PathBuf,
     /// Whether that is a credential that systemd passes, which nobody writes.
@@ -60,7 +62,7 @@ impl App {
         let look = tokio::task::spawn_blocking(move || {
             let keyring = &snapshot.keyring;
             let ids: Vec<KeyId> = keyring.ids().cloned().collect();
-            let needs = keys::needs(&*view, &ids, now)?;
+            let Needs { of: needs, damaged } = keys::needs(&*view, &ids, now)?;
             let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
             let own = own_key_sealed_under(&own);
             let keys = ids.into_iter().map(|id| KeyUse {
@@ -69,11 +71,11 @@ impl App {
                 store_key: own == Some(id.as_str()),
                 id,
             });
-            Ok::<_, Failure>(keys.collect())
+            Ok::<_, Failure>((keys.collect(), damaged))
         });
-        let keys = look.await.map_err(|_| Failure::Internal)??;
+        let (keys, damaged) = look.await.map_err(|_| Failure::Internal)??;
         let is_credential = matches!(place, KeyringPlace::Credential(_));
-        Ok(Keys { keys, file: place.path().to_owned(), is_credential })
+        Ok(Keys { keys, damaged, file: place.path().to_owned(), is_credential })
     }
 
     /// Seals again under the current key what older ones sealed, step by step, each an operation of its own.
@@ -97,9 +99,11 @@ impl App {
     }
 }
 
-/// Refuses where something needs one of `keys`, naming them and the counts.
+/// Refuses where something needs one of `keys`, or may need it, naming them and the counts. A daemon that is started
+/// anew does not ask: that is left to whoever must drop a key over damaged rows all the same.
 pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Result<(), NotReloaded> {
-    let faults: Vec<String> = keys::needs(view, keys, now)?
+    let Needs { of, damaged } = keys::needs(view, keys, now)?;
+    let mut faults: Vec<String> = of
         .into_iter()
         .filter(|(_, need)| need.is_some())
         .map(|(key, need)| {
@@ -110,6 +114,14 @@ pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Resul
             )
         })
         .collect();
+    if damaged > 0 {
+        let lacking: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
+        faults.push(format!(
+            "the keyring lacks {}, and nobody can tell which key the damaged rows of sealed credentials need ({damaged}); \
+             put it back, and have `bearerd check` name them: new credentials take the place of a host's damaged ones",
+            lacking.join(", ")
+        ));
+    }
     if faults.is_empty() { Ok(()) } else { Err(NotReloaded::Faults(faults)) }
 }
 
@@ -139,7 +151,14 @@ pub(super) fn rewrap(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{records::shelf::Shelf, store::tests::keyring, token::Key};
+    use crate::{
+        records::{
+            host::{Sealed, SealedFor},
+            shelf::Shelf,
+        },
+        store::tests::keyring,
+        token::{HostId, Key},
+    };
 
     const STORE: [u8; 16] = [3; 16];
 
@@ -174,5 +193,33 @@ mod tests {
             under("k3", 1),
             "it went through, and there is another"
         );
+    }
+
+    /// Why `keys` must stay.
+    fn faults(shelf: &Shelf, keys: &[KeyId]) -> Vec<String> {
+        match refuse_needed(shelf, keys, Time::from_unix(1)) {
+            Ok(()) => Vec::new(),
+            Err(NotReloaded::Faults(faults)) => faults,
+            Err(NotReloaded::Failure(failure)) => panic!("{failure}"),
+        }
+    }
+
+    #[test]
+    fn no_key_is_dropped_unseen_where_a_damaged_row_may_need_it() {
+        let keys = ["one", "two"].map(|name| KeyId::new(name).unwrap());
+        let mut shelf = Shelf::new();
+        assert_eq!(faults(&shelf, &keys), [""; 0]);
+        let holder = SealedFor::Host(HostId::from_parts(1, [1; 10]));
+        shelf.tamper(TableId::Sealed, &holder.key(), Some(vec![1, 2, 3]));
+        let told = faults(&shelf, &keys);
+        assert!(
+            matches!(told.as_slice(), [one] if one.contains("lacks one, two, ") && one.contains("(1)")),
+            "{told:?}"
+        );
+        assert_eq!(faults(&shelf, &[]), [""; 0], "where none is dropped, the damage holds nothing up");
+        shelf.place(&Sealed { holder, envelope: vec![0], entry: 0 });
+        assert_eq!(faults(&shelf, &keys).len(), 1, "an envelope that names no key");
+        shelf.tamper(TableId::Sealed, &holder.key(), None);
+        assert_eq!(faults(&shelf, &keys), [""; 0]);
     }
 }

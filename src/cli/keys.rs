@@ -52,7 +52,13 @@ impl Keys {
                     return output::json(&keys);
                 }
                 let rows = keys.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
-                output::table(KEYS, &rows)
+                output::table(KEYS, &rows)?;
+                let damaged = keys.get("damaged").and_then(Value::as_u64).unwrap_or_default();
+                if damaged > 0 {
+                    let rows = output::counted(damaged, "row");
+                    output::tell(&format!("damaged, so that nobody can tell which key they need: {rows}"));
+                }
+                Ok(())
             }
             Self::Rotate => rotate(common),
             Self::Reseal => reseal(common),

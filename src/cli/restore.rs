@@ -274,5 +274,5 @@ fn missing_keys(view: &dyn View, keyring: &Keyring) -> Result<Vec<String>, Fault
         used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
     let highest = crate::records::meta::HighestTime::of(view)?.millis;
     let needs = keys::needs(view, &unknown, crate::records::Time::from_unix_millis(highest))?;
-    Ok(needs.into_iter().filter(|(_, need)| need.is_some()).map(|(id, _)| id.to_string()).collect())
+    Ok(needs.of.into_iter().filter(|(_, need)| need.is_some()).map(|(id, _)| id.to_string()).collect())
 }

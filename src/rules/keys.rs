@@ -40,34 +40,64 @@ impl Need {
     }
 }
 
+/// What needs some keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What is known to need each of them.
+    pub of: BTreeMap<KeyId, Need>,
+    /// Sealed rows that cannot be believed, and may need any of them: what such a row names as its key is as good
+    /// as the rest of it.
+    pub damaged: u64,
+}
+
 /// What needs each of `keys`. Looks at every sealed row: not for the async threads, and for the writer only
 /// where nothing else will do.
-pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<BTreeMap<KeyId, Need>, Fault> {
-    let mut needs: BTreeMap<KeyId, Need> = keys.iter().map(|key| (key.clone(), Need::default())).collect();
-    if needs.is_empty() {
+pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault> {
+    let of = keys.iter().map(|key| (key.clone(), Need::default())).collect();
+    let mut needs = Needs { of, damaged: 0 };
+    if needs.of.is_empty() {
         return Ok(needs);
     }
     tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        let row = Sealed::believe(view, key, stored)?;
-        let under = seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok());
-        if let Some(need) = under.and_then(|id| needs.get_mut(&id)) {
-            need.sealed = need.sealed.saturating_add(1);
+        let under = whole(Sealed::believe(view, key, stored))?
+            .and_then(|row| seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok()));
+        match under {
+            None => needs.damaged = needs.damaged.saturating_add(1),
+            Some(id) => {
+                if let Some(need) = needs.of.get_mut(&id) {
+                    need.sealed = need.sealed.saturating_add(1);
+                }
+            }
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    for (key, need) in &mut needs {
+    for (key, need) in &mut needs.of {
         need.tokens = live_tokens(view, key, now)?;
     }
     Ok(needs)
 }
 
-/// JWTs that `key` signed, and that are neither revoked nor past their end.
+/// A record that was found; none where it cannot be believed.
+fn whole<R>(found: Result<R, Fault>) -> Result<Option<R>, Fault> {
+    match found {
+        Ok(record) => Ok(Some(record)),
+        Err(Fault::Damaged(_)) => Ok(None),
+        Err(Fault::Unreadable) => Err(Fault::Unreadable),
+    }
+}
+
+/// JWTs that `key` signed, and that are neither revoked nor past their end. One that is damaged counts: nobody can
+/// tell that it is over.
 fn live_tokens(view: &dyn View, key: &KeyId, now: Time) -> Result<u64, Fault> {
     let prefix = [key.as_str().as_bytes(), &[0]].concat();
     let mut live = 0u64;
     tables::each(view, TableId::TokensByRootKey, &prefix, &mut |hint, _| {
         let id = hint.get(prefix.len()..).unwrap_or_default();
-        if let Some(token) = Token::at(view, id)?
+        let Some(found) = whole(Token::at(view, id))? else {
+            live = live.saturating_add(1);
+            return Ok(ControlFlow::Continue(()));
+        };
+        if let Some(token) = found
             && token.format == Format::Jwt(key.clone())
             && !token.is_revoked()
             && token.expires_at.is_none_or(|at| at > now)
@@ -108,12 +138,16 @@ pub fn reseal(
 ) -> Result<Resealed, Refusal> {
     let current = terms.keyring.current().id();
     let page = Page { after, limit: nonces.len().min(RESEAL_ROWS_MAX) };
+    let mut damaged = 0u64;
     let listed = tables::page(txn, TableId::Sealed, &[], &page, &mut |key, stored| {
-        let row = Sealed::believe(txn, key, stored)?;
+        let Some(row) = whole(Sealed::believe(txn, key, stored))? else {
+            damaged = damaged.saturating_add(1);
+            return Ok(None);
+        };
         let under = seal::key_id(&row.envelope).ok().flatten();
         Ok((under != Some(current.as_str())).then_some(row))
     })?;
-    let mut resealed = Resealed { next: listed.next, ..Resealed::default() };
+    let mut resealed = Resealed { rows: 0, damaged, next: listed.next };
     let mut opened = Vec::with_capacity(listed.items.len());
     for row in listed.items {
         let place = Place::of_row(txn, &row);
@@ -189,7 +223,7 @@ mod tests {
     }
 
     fn needed(shelf: &Shelf, key: &str) -> Need {
-        needs(shelf, &[id(key)], Time::from_unix(2)).unwrap()[&id(key)]
+        needs(shelf, &[id(key)], Time::from_unix(2)).unwrap().of[&id(key)]
     }
 
     #[test]
@@ -224,6 +258,57 @@ mod tests {
         let done = step(&mut shelf, None, 9);
         assert_eq!((done.rows, done.damaged), (1, 1));
         assert_eq!(needed(&shelf, "one").sealed, 1);
+    }
+
+    /// Flips a bit of what is stored for the credentials of a host.
+    fn flip(shelf: &mut Shelf, number: u8) -> Vec<u8> {
+        let key = SealedFor::Host(host(number)).key();
+        let mut stored = shelf.rows()[&(TableId::Sealed, key.clone())].clone();
+        stored[20] ^= 1;
+        shelf.tamper(TableId::Sealed, &key, Some(stored.clone()));
+        stored
+    }
+
+    #[test]
+    fn a_row_with_a_flipped_bit_is_counted_as_damaged_and_the_others_are_sealed_again() {
+        let mut shelf = sealed(&one(), 3);
+        let flipped = flip(&mut shelf, 1);
+        let done = step(&mut shelf, None, 9);
+        assert_eq!((done.rows, done.damaged, done.next), (2, 1, None));
+        let key = SealedFor::Host(host(1)).key();
+        assert_eq!(shelf.rows()[&(TableId::Sealed, key)], flipped, "it is left as it is");
+        let done = step(&mut shelf, None, 9);
+        assert_eq!((done.rows, done.damaged), (0, 1), "nothing else is left to do");
+    }
+
+    #[test]
+    fn rows_of_which_nobody_can_tell_the_key_are_counted_apart() {
+        let mut shelf = sealed(&one(), 3);
+        flip(&mut shelf, 1);
+        let mut row = Sealed::at(&shelf, &SealedFor::Host(host(2)).key()).unwrap().unwrap();
+        row.envelope = vec![1];
+        shelf.place(&row);
+        let found = needs(&shelf, &[id("one"), id("two")], Time::from_unix(2)).unwrap();
+        let need = |sealed| Need { sealed, tokens: 0 };
+        assert_eq!(found.of, BTreeMap::from([(id("one"), need(1)), (id("two"), need(0))]));
+        assert_eq!(found.damaged, 2);
+        assert_eq!(needs(&shelf, &[], Time::from_unix(2)), Ok(Needs::default()), "no key is to go");
+    }
+
+    #[test]
+    fn a_damaged_jwt_counts_as_alive() {
+        use crate::rules::{
+            pats::{Spelled, Wish},
+            town::Town,
+        };
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let wish = Wish { spelled: Spelled::Jwt, ttl_seconds: Some(60), ..Wish::default() };
+        let jwt = town.pat(anna, wish).unwrap().token.id;
+        town.shelf.tamper(TableId::Tokens, jwt.as_bytes(), Some(vec![1, 2, 3]));
+        town.pass(60);
+        let found = needs(&town.shelf, &[id("k1"), id("k2")], town.time()).unwrap();
+        assert_eq!((found.of[&id("k1")].tokens, found.of[&id("k2")].tokens), (1, 0));
     }
 
     #[test]

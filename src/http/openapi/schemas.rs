@@ -421,7 +421,12 @@ pub const SCHEMAS: &[Schema] = &[
     ),
     schema(
         "Keys",
-        &[member("file", Text, There), member("credential", Flag, There), member("keys", Many("Key"), There)],
+        &[
+            member("file", Text, There),
+            member("credential", Flag, There),
+            member("keys", Many("Key"), There),
+            member("damaged", Number, There),
+        ],
     ),
     schema(
         "Key",

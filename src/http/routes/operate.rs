@@ -201,6 +201,7 @@ struct KeysShown {
     file: String,
     credential: bool,
     keys: Vec<KeyShown>,
+    damaged: u64,
 }
 
 #[derive(Serialize)]
@@ -332,6 +333,7 @@ fn keys_shown(keys: Keys) -> KeysShown {
     KeysShown {
         file: keys.file.display().to_string(),
         credential: keys.is_credential,
+        damaged: keys.damaged,
         keys: keys.keys.into_iter().map(key).collect(),
     }
 }
