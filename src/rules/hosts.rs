@@ -28,6 +28,11 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// Agent tokens of a host that are looked at for its last use, the newest. An agent uses the newest that has reached
+/// it, which is seldom more than one or two behind; the dead ones before stay until the purge, and of a host that is
+/// rotated every hour those are hundreds, for each host of a list.
+const AGENTS_SEEN_MAX: usize = 8;
+
 /// A host, and what is shown beside its record.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -35,7 +40,7 @@ pub struct Seen {
     pub host: Host,
     /// Whether there are credentials for it.
     pub has_credentials: bool,
-    /// When one of its agent tokens was last used.
+    /// When one of its newest agent tokens was last used.
     pub last_used_at: Option<Time>,
 }
 
@@ -165,8 +170,18 @@ fn existing(view: &dyn View, id: HostId) -> Result<Host, Refusal> {
 
 /// A host with what is shown beside its record.
 pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault> {
+    let prefix = agents_prefix(host.id);
+    let newest = Page { after: None, limit: AGENTS_SEEN_MAX };
+    let agents = tables::page_within(
+        view,
+        TableId::TokensByOwner,
+        &prefix,
+        &newest,
+        AGENTS_SEEN_MAX,
+        &mut |key, _| agent(view, host.id, &prefix, key),
+    )?;
     let mut last_used_at = None;
-    for token in agents(view, host.id)? {
+    for token in agents.items {
         let used = [noted(token.id), LastUsed::of(view, token.id)?];
         last_used_at = used.into_iter().flatten().map(|last| last.at).chain(last_used_at).max();
     }
@@ -183,13 +198,22 @@ fn living(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
 
 /// The agent tokens of a host, the dead ones included until they are purged.
 fn agents(view: &dyn View, host: HostId) -> Result<Vec<Token>, Fault> {
-    let owner = Owner::Host(host);
-    let prefix = [&owner.prefix(), Kind::Agent.tag().as_bytes()].concat();
+    let prefix = agents_prefix(host);
     let mut found = Vec::new();
     tables::each(view, TableId::TokensByOwner, &prefix, &mut |key, _| {
-        let id = key.split_at_checked(prefix.len()).map_or(key, |(_, id)| id);
-        found.extend(Token::at(view, id)?.filter(|token| token.owner == owner && token.kind == Kind::Agent));
+        found.extend(agent(view, host, &prefix, key)?);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
+}
+
+/// What the index has before the ids of a host's agent tokens.
+fn agents_prefix(host: HostId) -> Vec<u8> {
+    [&Owner::Host(host).prefix(), Kind::Agent.tag().as_bytes()].concat()
+}
+
+/// The agent token of a host that the hint `key` leads to; none where it is not what the hint says.
+fn agent(view: &dyn View, host: HostId, prefix: &[u8], key: &[u8]) -> Result<Option<Token>, Fault> {
+    let token = Token::at(view, key.strip_prefix(prefix).unwrap_or(key))?;
+    Ok(token.filter(|token| token.owner == Owner::Host(host) && token.kind == Kind::Agent))
 }

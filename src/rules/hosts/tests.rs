@@ -91,6 +91,31 @@ fn a_host_says_when_its_agent_was_last_seen() {
 }
 
 #[test]
+fn of_a_host_that_was_rotated_often_the_newest_tokens_are_looked_at_and_no_more() {
+    let mut house = House::new();
+    let host = enrolled(&mut house, "one").host;
+    let mut newest = Vec::new();
+    for _ in 0..3 * AGENTS_SEEN_MAX {
+        house.seconds += 1;
+        let fresh = house.fresh();
+        let minted = house.change(|txn, terms| rotate(txn, terms, &nobody(), host, 0, &fresh)).unwrap();
+        newest.insert(0, minted.token.id);
+    }
+    let seen =
+        |house: &House| super::one(&house.shelf, &Caller::local(0), host, UNUSED).unwrap().last_used_at;
+    let at = |number: usize| Time::from_unix(NOW + u64::try_from(number).unwrap());
+    house.shelf.place(&LastUsed { token: newest[AGENTS_SEEN_MAX], at: at(9), ip: None });
+    assert_eq!(seen(&house), None, "one past the last that is looked at");
+    house.shelf.place(&LastUsed { token: newest[AGENTS_SEEN_MAX - 1], at: at(5), ip: None });
+    assert_eq!(seen(&house), Some(at(5)), "the last that is looked at");
+    house.shelf.place(&LastUsed { token: newest[0], at: at(7), ip: None });
+    house.shelf.fail_after(Some(1_000));
+    assert_eq!(seen(&house), Some(at(7)));
+    // The host, its credentials, the index; and of each token its row and its last use.
+    assert_eq!(house.shelf.reads_left(), Some(1_000 - 3 - 2 * u64::try_from(AGENTS_SEEN_MAX).unwrap()));
+}
+
+#[test]
 fn a_change_that_changes_nothing_writes_nothing() {
     let mut house = House::new();
     let host = enrolled(&mut house, "one").host;
