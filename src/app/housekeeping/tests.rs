@@ -189,6 +189,29 @@ async fn a_damaged_entry_of_the_log_stops_retention_and_not_the_purge_of_tokens(
     assert_eq!(found, Some(vec![1, 2, 3]), "it is left for others to find");
 }
 
+/// On the one thread of this runtime nobody else would be answered meanwhile.
+#[test]
+fn the_purge_does_not_look_at_rows_on_the_threads_that_answer() {
+    use std::sync::mpsc;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let house = House::new(Settings::default());
+        house.pat(&house.user().await).await;
+        // In the middle of a walk, where a step has nothing to write.
+        house.app.purge.end_step(Some(vec![255; 16]));
+        let (release, held) = mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let step = house.app.purge_step();
+        tokio::pin!(step);
+        let early = std::future::poll_fn(|context| std::task::Poll::Ready(step.as_mut().poll(context))).await;
+        assert!(early.is_pending(), "the only thread for long work is busy");
+        release.send(()).unwrap();
+        assert_eq!(step.await.unwrap(), 0);
+        busy.await.unwrap().unwrap();
+    });
+}
+
 #[tokio::test]
 async fn a_walk_goes_on_while_others_write_and_says_how_it_ended() {
     let house = House::new(Settings::default());
