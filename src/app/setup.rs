@@ -46,7 +46,7 @@ impl App {
         let email = limits::email("email", &request.email)?;
         let name = request.name.map(|name| limits::name("name", &name)).transpose()?;
         limits::password("password", request.password.expose())?;
-        users::refuse_reserved(&email)?;
+        users::refuse_reserved("email", &email)?;
         let admin = FirstAdmin {
             presented,
             email,

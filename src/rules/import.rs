@@ -103,7 +103,7 @@ impl Line {
             Kind::Agent => OwnerName::Host(limits::hostname("owner", &owner)?),
             Kind::Link => OwnerName::Client(Slug::parse("owner", &owner)?),
             Kind::Pat | Kind::Install | Kind::Session | Kind::Enrollment => {
-                users::refuse_reserved(&owner)?;
+                users::refuse_reserved("owner", &owner)?;
                 OwnerName::User(limits::email("owner", &owner)?)
             }
         };
@@ -173,7 +173,8 @@ pub fn take_in(txn: &mut Txn<'_>, by: &By, lines: &[Line], fresh: &[FreshIds]) -
             imported.new_owners.push(line.owner.told());
         }
         let token = token(txn, line, owner, fresh.token);
-        if let Some(at) = line.last_used_at {
+        // One ahead of the clock would keep every real use until then from being written.
+        if let Some(at) = line.last_used_at.map(|at| at.min(txn.now())) {
             txn.note(&LastUsed { token: token.id, at, ip: None })?;
         }
         tokens::insert(txn, token)?;
@@ -304,7 +305,7 @@ mod tests {
         check(with("sha256", json!(5)), Some("sha256"));
         check(with("kind", json!("session")), Some("kind"));
         check(with("owner", json!("nobody")), Some("owner"));
-        check(with("owner", json!("x@system.local")), Some("email"));
+        check(with("owner", json!("x@system.local")), Some("owner"));
         check(with("name", json!("")), Some("name"));
         check(with("name", Value::Null), Some("name"));
         check(with("created_at", json!("yesterday")), Some("created_at"));
@@ -351,6 +352,30 @@ mod tests {
         town.shelf.place(&Tombstone { hash: [1; 32], entry: 1 });
         assert_eq!(import(&mut town).duplicates, [0, 1, 2, 3, 4]);
         assert_eq!(of(&town, 1), None);
+    }
+
+    #[test]
+    fn a_last_use_from_the_future_counts_as_now_and_real_ones_follow() {
+        use crate::rules::{
+            last_use,
+            town::{NOW, Town},
+        };
+        let mut town = Town::new();
+        for (n, claimed, stored) in [(1, NOW - 5, NOW - 5), (2, NOW, NOW), (3, NOW + 1_000_000, NOW)] {
+            let line = json!({"sha256": format!("{n:02x}").repeat(32), "kind": "pat", "owner": "a@b.c",
+                "name": "n", "last_used_at": "then"});
+            let at = |_: &str| Some(Time::from_unix(claimed));
+            let line = Line::read(line.as_object().cloned().unwrap(), at).unwrap();
+            let hash = *line.hash();
+            let fresh = [FreshIds { token: [n; 10], owner: [1; 10] }];
+            town.change(|txn, _| take_in(txn, &By::local(0), &[line], &fresh)).unwrap();
+            let token = Token::by_hash(&town.shelf, &hash).unwrap().unwrap().id;
+            let last = |town: &Town| LastUsed::of(&town.shelf, token).unwrap().unwrap().at.unix();
+            assert_eq!(last(&town), stored);
+            let real = LastUsed { token, at: Time::from_unix(NOW + 1), ip: None };
+            town.change(|txn, _| last_use::write(txn, &[real])).unwrap();
+            assert_eq!(last(&town), NOW + 1);
+        }
     }
 
     #[test]

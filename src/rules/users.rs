@@ -78,7 +78,7 @@ pub fn insert(txn: &mut Txn<'_>, id: UserId, new: NewUser) -> Result<User, Refus
 /// Whether a new user may have the address that it asks for; for asking before its password is hashed.
 pub fn refuse_taken(view: &dyn View, new: &NewUser) -> Result<(), Refusal> {
     if new.service.is_none() {
-        refuse_reserved(&new.email)?;
+        refuse_reserved("email", &new.email)?;
     }
     if User::by_email(view, &new.email)?.is_some() {
         return Err(Refusal::Conflict(Conflict::EmailExists));
@@ -86,10 +86,10 @@ pub fn refuse_taken(view: &dyn View, new: &NewUser) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Nobody but the daemon's own users has an address under its own domain.
-pub fn refuse_reserved(email: &str) -> Result<(), Refusal> {
+/// Nobody but the daemon's own users has an address under its own domain. `field` is where it was asked for.
+pub fn refuse_reserved(field: &'static str, email: &str) -> Result<(), Refusal> {
     if is_reserved(email) {
-        return Err(Refusal::invalid("email", format!("must not be under {SYSTEM_DOMAIN}")));
+        return Err(Refusal::invalid(field, format!("must not be under {SYSTEM_DOMAIN}")));
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ fn the_daemons_own_domain_is_for_its_own_users() {
         ("system.local@example.org", false),
         ("x@system.local.example", false),
     ] {
-        assert_eq!(refuse_reserved(email).is_err(), reserved, "{email}");
+        assert_eq!(refuse_reserved("email", email).is_err(), reserved, "{email}");
     }
 }
 

@@ -91,7 +91,7 @@ fn judge_people(given: &str) {
         let domain = domain.trim_end_matches('.');
         let ours = domain == "system.local" || domain.ends_with(".system.local");
         assert_eq!(users::is_reserved(trimmed), ours, "the daemon's own domain");
-        assert_eq!(users::refuse_reserved(trimmed).is_err(), ours);
+        assert_eq!(users::refuse_reserved("owner", trimmed).is_err(), ours);
     }
     let name = (1..=200).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
     assert_eq!(limits::name("name", given).ok(), name.then(|| trimmed.to_owned()));
