@@ -94,7 +94,7 @@ impl App {
         });
         for finding in &report.findings {
             let (table, key, wrong) = (finding.table.name(), &finding.key, &finding.wrong);
-            tracing::error!(table, key, %wrong, advice = wrong.advice(), "the store is not as it must be");
+            tracing::error!(table, key, %wrong, advice = finding.advice(), "the store is not as it must be");
         }
         tracing::info!(rows = last.rows, findings = last.findings, "the whole store was walked through");
         Ok(())

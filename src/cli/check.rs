@@ -153,10 +153,11 @@ impl Checked {
             }
         };
         (self.rows, self.entries, self.found) = (report.rows, report.entries, report.found);
-        for Finding { table, key, wrong } in &report.findings {
+        for finding in &report.findings {
+            let Finding { table, key, wrong } = finding;
             let place =
                 if key.is_empty() { table.name().to_owned() } else { format!("{} {key}", table.name()) };
-            self.wrong(place, wrong, wrong.advice());
+            self.wrong(place, wrong, finding.advice());
         }
         Ok(())
     }

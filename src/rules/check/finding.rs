@@ -69,26 +69,49 @@ pub enum Wrong {
     NoKey(String),
 }
 
-impl Wrong {
+impl Finding {
     /// What to do about it.
     pub const fn advice(&self) -> &'static str {
-        match self {
-            Self::Stray | Self::NotIndexed(_) | Self::Count { .. } => {
+        match self.wrong {
+            Wrong::Stray | Wrong::Count { .. } => {
                 "no access depends on it alone; if nothing else is wrong, `bearerd backup` and `bearerd restore` \
                  tell whether the rows are whole. If somebody else could write to the file, restore a backup"
             }
-            Self::NoKey(_) => "put the key back into the keyring as `old`, and run `bearerd keys reseal`",
-            Self::Orphan => "it gives no access; revoke it with `bearerd token revoke`",
-            Self::Damaged
-            | Self::Missing
-            | Self::Unknown
-            | Self::PutBack { .. }
-            | Self::AheadOfLog(_)
-            | Self::Chain
-            | Self::ChainEnd { .. } => {
+            Wrong::NotIndexed(_) => {
+                "what goes by this index takes the row for not there: a token may outlive `bearerd token revoke-all` \
+                 and its host's rotation or deletion, and only `bearerd token revoke` ends it (`bearerd token list` \
+                 shows its id); a name may be given twice. Find out who could write to the file, and restore a backup \
+                 with `bearerd restore`"
+            }
+            Wrong::NoKey(_) => "put the key back into the keyring as `old`, and run `bearerd keys reseal`",
+            Wrong::Orphan => orphan_advice(self.table),
+            Wrong::Damaged
+            | Wrong::Missing
+            | Wrong::Unknown
+            | Wrong::PutBack { .. }
+            | Wrong::AheadOfLog(_)
+            | Wrong::Chain
+            | Wrong::ChainEnd { .. } => {
                 "stop bearerd, keep a copy of the file, find out who could write to it, and restore a backup with \
                  `bearerd restore`"
             }
+        }
+    }
+}
+
+/// What to do about a row of `table` whose owner is not there. Nothing that bearerd does leaves one behind.
+const fn orphan_advice(table: TableId) -> &'static str {
+    match table {
+        TableId::Tokens => {
+            "it gives no access; end it with `bearerd token revoke` (`bearerd token list` shows its id). If somebody \
+             else could write to the file, restore a backup"
+        }
+        TableId::Projects => {
+            "it gives no access; `PUT /v1/projects/{project}/client` gives the project a client that is there. If \
+             somebody else could write to the file, restore a backup"
+        }
+        _ => {
+            "no access depends on it, and it can stay. If somebody else could write to the file, restore a backup"
         }
     }
 }

@@ -42,7 +42,7 @@ fn finds(plant: impl FnOnce(&mut Ground), expected: &[Expected]) {
         assert!(found, "{table:?}: {:?}", report.findings);
     }
     assert_eq!(report.findings.len(), expected.len(), "{:?}", report.findings);
-    assert!(report.findings.iter().all(|finding| !finding.wrong.advice().is_empty()));
+    assert!(report.findings.iter().all(|finding| !finding.advice().is_empty()));
 }
 
 fn bytes(ground: &Ground, table: TableId, key: &[u8]) -> Vec<u8> {
@@ -183,8 +183,55 @@ fn a_finding_names_its_row_and_says_what_to_do() {
     let finding = report.findings.iter().find(|finding| finding.wrong == Wrong::Damaged).unwrap();
     let spelled = key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!((finding.table, &finding.key), (TableId::Tokens, &spelled));
-    assert!(finding.wrong.advice().contains("bearerd restore"));
-    assert!(Wrong::NoKey("k".to_owned()).advice().contains("keys reseal"));
+    assert!(finding.advice().contains("bearerd restore"));
+    let wrong = Wrong::NoKey("k".to_owned());
+    assert!(Finding { table: TableId::Sealed, key: spelled, wrong }.advice().contains("keys reseal"));
+}
+
+/// What is advised about each finding there is after `plant` did its work, by table.
+fn advised(plant: impl FnOnce(&mut Ground)) -> Vec<(TableId, &'static str)> {
+    let mut ground = ground();
+    plant(&mut ground);
+    let report = walk(&ground.town.shelf, &ground.town.keyring, true);
+    report.findings.iter().map(|finding| (finding.table, finding.advice())).collect()
+}
+
+#[test]
+fn only_a_token_that_nobody_owns_is_to_be_revoked() {
+    let of_user = advised(|ground| {
+        let id = ground.user.id;
+        for (index, hint, _) in ground.user.hints() {
+            ground.town.shelf.tamper(index, &hint, None);
+        }
+        ground.town.shelf.tamper(TableId::Users, id.as_bytes(), None);
+    });
+    assert_eq!(of_user.len(), 2, "a PAT and a session");
+    assert!(of_user.iter().all(|(_, advice)| advice.contains("bearerd token revoke")), "{of_user:?}");
+    let client = crate::token::ClientId::from_parts(1, [4; 10]);
+    let token = TokenId::from_parts(1, [4; 10]);
+    let others = advised(|ground| {
+        let name = "acme".to_owned();
+        let project = Project { name, client, preview_client: None, preview_link: None, entry: 0 };
+        ground.town.shelf.place(&project);
+        ground.town.shelf.place(&Uses { token, count: 0 });
+    });
+    let tables: Vec<TableId> = others.iter().map(|(table, _)| *table).collect();
+    assert_eq!(tables, [TableId::Uses, TableId::Projects]);
+    assert!(others.iter().all(|(_, advice)| !advice.contains("token revoke")), "{others:?}");
+    assert!(others[1].1.contains("PUT /v1/projects/{project}/client"));
+}
+
+#[test]
+fn a_token_that_its_index_does_not_lead_to_may_outlive_what_goes_by_the_index() {
+    let found = advised(|ground| {
+        let token = Token::by_id(&ground.town.shelf, ground.pat).unwrap().unwrap();
+        for (index, hint, _) in token.hints() {
+            ground.town.shelf.tamper(index, &hint, None);
+        }
+    });
+    assert_eq!(found.len(), 2, "by its owner and by its kind");
+    assert!(found.iter().all(|(_, advice)| advice.contains("revoke-all")), "{found:?}");
+    assert!(found.iter().all(|(_, advice)| !advice.contains("no access depends on it")), "{found:?}");
 }
 
 #[test]
