@@ -42,6 +42,8 @@ enum Stage {
     Tombstones,
     /// Of the store being replaced.
     Imported,
+    /// Of the store being replaced.
+    Hashes,
     Setup,
 }
 
@@ -65,7 +67,8 @@ impl Progress {
             Stage::Tokens => Stage::Replays,
             Stage::Replays => Stage::Tombstones,
             Stage::Tombstones => Stage::Imported,
-            Stage::Imported => Stage::Setup,
+            Stage::Imported => Stage::Hashes,
+            Stage::Hashes => Stage::Setup,
             Stage::Setup => return None,
         };
         Some(Self { stage, after: None })
@@ -205,6 +208,7 @@ impl Step<'_, '_> {
             Stage::Replays => (TableId::Replays, false),
             Stage::Tombstones => (TableId::Tombstones, true),
             Stage::Imported => (TableId::Tokens, true),
+            Stage::Hashes => (TableId::TokensByHash, true),
             Stage::Setup => {
                 self.setup()?;
                 return Ok(None);
@@ -224,6 +228,7 @@ impl Step<'_, '_> {
                 Stage::Replays => self.replay(&Replay::believe(self.txn, &key, &stored)?)?,
                 Stage::Tombstones => self.tombstone(&key)?,
                 Stage::Imported => self.imported(&key, &stored)?,
+                Stage::Hashes => self.hash(&key, &stored)?,
                 Stage::Setup => {}
             }
         }
@@ -252,13 +257,10 @@ impl Step<'_, '_> {
 
     /// What can be believed of what the replaced store holds.
     fn believed<T>(&mut self, found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-        match found {
-            Err(Fault::Damaged(_)) => {
-                self.carried.damaged = self.carried.damaged.saturating_add(1);
-                Ok(None)
-            }
-            found @ (Ok(_) | Err(Fault::Unreadable)) => found,
+        if let Err(Fault::Damaged(_)) = found {
+            self.carried.damaged = self.carried.damaged.saturating_add(1);
         }
+        believed(found)
     }
 
     fn revived(&mut self, what: &'static str, id: String, name: String, owner: Option<String>) {
@@ -409,15 +411,33 @@ impl Step<'_, '_> {
     fn imported(&mut self, key: &[u8], stored: &[u8]) -> Result<(), Refusal> {
         let Some(replaced) = self.replaced else { return Ok(()) };
         let found = Token::believe(replaced, key, stored).map(Some);
-        let Some(token) = self.believed(found)?.filter(|token| token.format == Format::Imported) else {
-            return Ok(());
-        };
-        let state = verify::state_of(replaced, &token, self.now, None).map(Some);
-        if self.believed(state)? == Some(State::Active) {
+        // What the backup has was held against it before, and its damage counted then.
+        let found =
+            if self.txn.holds(TableId::Tokens, key)? { believed(found)? } else { self.believed(found)? };
+        let Some(token) = found.filter(|token| token.format == Format::Imported) else { return Ok(()) };
+        let state = believed(verify::state_of(replaced, &token, self.now, None).map(Some))?;
+        if state != Some(State::Active) {
+            self.bury_unknown(token.hash)?;
+        }
+        Ok(())
+    }
+
+    /// The hash of an imported token, in the replaced store. Where it leads to no row that can be believed and is of
+    /// that hash, nobody knows whether the token was over, and importing it again must not revive it.
+    fn hash(&mut self, key: &[u8], leads_to: &[u8]) -> Result<(), Refusal> {
+        let Some(replaced) = self.replaced else { return Ok(()) };
+        let Ok(hash) = <[u8; 32]>::try_from(key) else { return Ok(()) };
+        let token = believed(Token::at(replaced, leads_to))?;
+        if token.is_some_and(|token| token.has_hash(&TokenHash::from_bytes(hash))) {
             return Ok(());
         }
-        if Token::by_hash(self.txn, &TokenHash::from_bytes(token.hash))?.is_none() {
-            self.bury(token.hash)?;
+        self.bury_unknown(hash)
+    }
+
+    /// Buries the hash of a token that the store in the making does not have.
+    fn bury_unknown(&mut self, hash: [u8; 32]) -> Result<(), Refusal> {
+        if Token::by_hash(self.txn, &TokenHash::from_bytes(hash))?.is_none() {
+            self.bury(hash)?;
         }
         Ok(())
     }
@@ -455,6 +475,14 @@ impl Step<'_, '_> {
             self.put(after)?;
         }
         Ok(())
+    }
+}
+
+/// A damaged record counts as one that is not there.
+fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match found {
+        Err(Fault::Damaged(_)) => Ok(None),
+        found @ (Ok(_) | Err(Fault::Unreadable)) => found,
     }
 }
 
