@@ -116,6 +116,24 @@ fn without_a_wish_a_link_never_expires() {
 }
 
 #[test]
+fn what_mail_programs_add_to_a_links_address_keeps_nobody_out() {
+    let daemon = Daemon::start();
+    let token = link_token(&daemon, json!({}));
+    let ask = |query: &str| daemon.nobody().get(&format!("/portal/enter?{query}")).status;
+    let many = (0..65).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&");
+    for added in ["utm=1&utm=2", "a=%", "a=%zz", "a=%ff", "%ff=1", "=&&", &many] {
+        assert_eq!(ask(&format!("token={token}&{added}")), 303, "{added}");
+        assert_eq!(ask(&format!("{added}&token={token}")), 303, "{added}");
+    }
+    assert_eq!(ask(&format!("token={token}&token={token}")), 401);
+    assert_eq!(ask(&format!("token={token}&%74oken=x")), 401);
+    assert_eq!(ask(&format!("token={token}%zz")), 401);
+    // The form of the button is ours alone, and stays strict.
+    let pressed = daemon.nobody().form("/portal/enter", &[("token", &token), ("utm", "1"), ("utm", "2")]);
+    assert_eq!(pressed.status, 400);
+}
+
+#[test]
 fn the_cookie_is_locked_down() {
     let attributes = |daemon: &Daemon| {
         let answer = enter(daemon, &link_token(daemon, json!({})));

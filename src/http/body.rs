@@ -20,7 +20,7 @@ mod shape;
 mod taken;
 
 pub use json::object as json_object;
-pub use params::{Form, Query, decode as decode_form};
+pub use params::{Form, Query, decode as decode_form, lone_secret};
 pub use shape::{Field, Kind, Shape};
 pub use taken::{Body, Given, Taken};
 

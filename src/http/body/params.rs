@@ -76,6 +76,18 @@ impl Form {
     }
 }
 
+/// The value of the one parameter `name` of a query that is otherwise not ours to judge: whoever passes an
+/// address on may have added anything to it, also what no reader can decode. A `name` that stands twice, in
+/// whatever spelling, is nobody's: two readers would take different values.
+pub fn lone_secret(query: &str, name: &str) -> Option<Secret> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (said, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(said.as_bytes()).as_deref() == Some(name)).then_some(value)
+    });
+    let (Some(only), None) = (values.next(), values.next()) else { return None };
+    decode(only.as_bytes()).map(Secret::new).filter(|secret| !secret.expose().is_empty())
+}
+
 impl Query {
     /// A query with nothing in it.
     pub const fn empty() -> Self {
@@ -292,6 +304,28 @@ mod tests {
     }
 
     #[track_caller]
+    #[test]
+    fn one_parameter_is_read_whatever_stands_beside_it() {
+        #[track_caller]
+        fn check(query: &str, expected: Option<&str>) {
+            let read = lone_secret(query, "token");
+            assert_eq!(read.as_ref().map(Secret::expose), expected, "{query}");
+        }
+        let many = (0..=PARAMETERS_MAX).map(|i| format!("p{i}=1")).collect::<Vec<_>>().join("&");
+        for strangers in ["", "utm=1&utm=2", "a=%", "a=%zz", "a=%ff", "%=1", "%ff=token", "&&x&=", &many] {
+            check(&format!("token=good&{strangers}"), Some("good"));
+            check(&format!("{strangers}&token=good"), Some("good"));
+            check(strangers, None);
+        }
+        check("%74oken=a%2Bb+c", Some("a+b c"));
+        for nobodys in ["token=a&token=a", "token=a&%74oken=b", "token=&token=a", "token&token=a"] {
+            check(nobodys, None);
+        }
+        for bad in ["token", "token=", "token=%", "token=%ff", "Token=a", "x=token=a"] {
+            check(bad, None);
+        }
+    }
+
     fn check_integer(text: &str, expected: Option<u64>) {
         let query = format!("limit={text}");
         let query = Query::parse(Some(&query), &["limit"]).unwrap();

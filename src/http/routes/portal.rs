@@ -9,11 +9,11 @@ use serde::Serialize;
 use crate::{
     app::portal::{Entrance, PortalSession, Visit},
     http::{
-        body::Form,
+        body::lone_secret,
         cookies, pages,
         problem::{Presented, Problem},
         reply::Reply,
-        router::{Answer, Ask, Content, Errors, Reads, Route, Verb},
+        router::{Answer, Ask, Errors, Reads, Route, Verb},
         same_origin,
         time::rfc3339,
     },
@@ -94,24 +94,19 @@ async fn paged(mut ask: Ask, step: Step) -> Result<Reply, Problem> {
 
 async fn open(ask: &mut Ask) -> Result<Reply, Problem> {
     // Whatever else stands in the query was added by mail programs, and is nothing to us.
-    let query = Form::parse(ask.head.uri.query().unwrap_or_default().as_bytes()).ok();
-    let token = token_of(query)?;
+    let token = given(lone_secret(ask.head.uri.query().unwrap_or_default(), "token"))?;
     let visit = if ask.head.method == Method::HEAD { Visit::Look } else { Visit::Open };
     follow(ask, token, visit).await
 }
 
 async fn press(ask: &mut Ask) -> Result<Reply, Problem> {
     same_origin::check(&ask.head.headers, &ask.snapshot.settings.server.public_url)?;
-    let form = match std::mem::replace(&mut ask.content, Content::Nothing) {
-        Content::Form(form) => Some(form),
-        Content::Nothing | Content::Json(_) | Content::Object(_) | Content::Stream(_) => None,
-    };
-    let token = token_of(form)?;
+    let token = given(ask.form().secret("token"))?;
     follow(ask, token, Visit::Press).await
 }
 
-fn token_of(form: Option<Form>) -> Result<Secret, Problem> {
-    form.and_then(|mut form| form.secret("token")).ok_or(Problem::Unauthenticated(Presented::Nothing))
+fn given(token: Option<Secret>) -> Result<Secret, Problem> {
+    token.ok_or(Problem::Unauthenticated(Presented::Nothing))
 }
 
 async fn follow(ask: &mut Ask, token: Secret, visit: Visit) -> Result<Reply, Problem> {
