@@ -70,6 +70,29 @@ fn setup_is_pending_then_complete_for_good() {
 }
 
 #[test]
+fn once_setup_is_complete_every_body_is_answered_so() {
+    let daemon = Daemon::start();
+    let token = daemon.install_token();
+    let nobody = daemon.nobody();
+    let post = |kind: &str, text: &str| nobody.request("POST", "/v1/setup").body(kind, text).send();
+    post("application/json", "{}").names_field("install_token");
+    nobody.request("POST", "/v1/setup").send().refused(415, "unsupported_media_type");
+    daemon.first_admin();
+    nobody.request("POST", "/v1/setup").send().refused(409, "setup_complete");
+    for text in ["{}", "{", "", &body(&token, "a@example.org").to_string(), &"x".repeat(65 * 1024)] {
+        for kind in ["application/json", "text/plain"] {
+            post(kind, text).refused(409, "setup_complete");
+        }
+    }
+    let entries = eventually("what was refused is counted", || {
+        let entries = daemon.root().all("/v1/audit?action=setup.refused");
+        let count = |entry: &Value| entry["params"]["count"].as_i64().unwrap_or(1);
+        (entries.iter().map(count).sum::<i64>() == 11).then_some(entries)
+    });
+    assert!(entries.iter().all(|entry| entry["params"]["reason"] == "setup_complete"), "{entries:?}");
+}
+
+#[test]
 fn setup_gives_an_admin_with_a_session() {
     let daemon = Daemon::start();
     let request = json!({"install_token": daemon.install_token(), "email": " First@Example.org ",
@@ -159,9 +182,10 @@ fn wrong_tokens_are_one_401_and_lock_nothing() {
     let shortened = &token[..token.len() - 1];
     let flipped = format!("{}{}", &token[..token.len() - 1], if token.ends_with('0') { '1' } else { '0' });
     let unknown = text::never_minted("ist");
+    let long = [4096, 4097, 60_000].map(|length| "x".repeat(length));
     let wrong = ["", "x", &unknown, &admin_link, &spaced, shortened, &flipped, &token.to_uppercase()];
+    let wrong = wrong.into_iter().chain(long.iter().map(String::as_str));
     let bodies: Vec<Value> = wrong
-        .iter()
         .map(|token| nobody.post("/v1/setup", body(token, "a@example.org")))
         .map(|answer| answer.expect(401))
         .collect();

@@ -36,6 +36,12 @@ impl App {
         self.look(|view, _| Ok(Setup::of(view)?.pending()))
     }
 
+    /// Refuses where setup is complete; that counts as a refused setup, as it does in [`App::set_up`].
+    pub fn refuse_complete_setup(&self, ip: Option<IpAddr>) -> Result<(), Failure> {
+        self.look(|view, _| install::refuse_complete(view))
+            .inspect_err(|failure| self.note_refused_setup(failure, ip))
+    }
+
     /// Makes the first admin. The install token is seen to be good before the password is hashed, and
     /// looked at again in the transaction that spends it.
     pub async fn set_up(&self, ip: Option<IpAddr>, request: SetupRequest) -> Result<(User, Minted), Failure> {

@@ -205,6 +205,6 @@ async fn read(
         Reads::Form | Reads::ClientForm => {
             Content::Form(Form::read(&head.headers, body, limits.body_bytes).await?)
         }
-        Reads::Stream => Content::Stream(body),
+        Reads::Late(_) | Reads::Stream => Content::Stream(body),
     })
 }

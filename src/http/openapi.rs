@@ -109,7 +109,7 @@ fn parameters(route: &Route) -> Vec<Value> {
 fn request_body(route: &Route) -> Option<Value> {
     let (media_type, schema, required) = match route.reads {
         Reads::Nothing => return None,
-        Reads::Json(shape) | Reads::Batch(shape) => {
+        Reads::Json(shape) | Reads::Batch(shape) | Reads::Late(shape) => {
             let required = shape.0.iter().any(|field| field.required);
             ("application/json", shape_schema(shape), required)
         }
@@ -225,6 +225,7 @@ fn refusals(route: &Route) -> Vec<u16> {
         Reads::Nothing => {}
         Reads::Json(_)
         | Reads::Batch(_)
+        | Reads::Late(_)
         | Reads::Object
         | Reads::Form
         | Reads::ClientForm

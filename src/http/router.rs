@@ -64,6 +64,9 @@ pub enum Reads {
     Json(&'static Shape),
     /// A JSON object of this shape, within the larger limit of batches; from OAuth clients by HTTP Basic too.
     Batch(&'static Shape),
+    /// The same, read by the handler once it has found that there is any use in it: an answer that hangs on
+    /// the state of things alone is not to hang on the shape of the body.
+    Late(&'static Shape),
     /// A JSON object of the caller's own making.
     Object,
     /// `application/x-www-form-urlencoded`.
@@ -180,6 +183,16 @@ impl Ask {
         match std::mem::replace(&mut self.content, Content::Nothing) {
             Content::Json(body) => body,
             Content::Nothing | Content::Object(_) | Content::Form(_) | Content::Stream(_) => Body::empty(),
+        }
+    }
+
+    /// The fields of a body that is still under way, where the route leaves the reading to its handler.
+    pub async fn late_json(&mut self, shape: &Shape) -> Result<Body, Problem> {
+        match std::mem::replace(&mut self.content, Content::Nothing) {
+            Content::Stream(body) => {
+                shape.read(&self.head.headers, body, self.snapshot.settings.limits.body_bytes).await
+            }
+            Content::Nothing | Content::Json(_) | Content::Object(_) | Content::Form(_) => Ok(Body::empty()),
         }
     }
 

@@ -65,12 +65,15 @@ pub struct FirstAdmin {
     pub fresh_session: Fresh,
 }
 
+/// Refuses where there is no first admin to make any more; for asking before the request is read.
+pub fn refuse_complete(view: &dyn View) -> Result<(), Refusal> {
+    if Setup::of(view)?.pending() { Ok(()) } else { Err(Refusal::Conflict(Conflict::SetupComplete)) }
+}
+
 /// Whether `presented` would be accepted now; for asking before the password is hashed.
 pub fn accepts(view: &dyn View, presented: Option<&TokenText>) -> Result<(), Refusal> {
+    refuse_complete(view)?;
     let setup = Setup::of(view)?;
-    if !setup.pending() {
-        return Err(Refusal::Conflict(Conflict::SetupComplete));
-    }
     let presented = presented.ok_or(Denied::of(Reason::Malformed))?;
     let denied = |reason| Denied { reason, token: Some(presented.id) };
     let token = on_file(view, &setup)?.ok_or_else(|| denied(Reason::Unknown))?;

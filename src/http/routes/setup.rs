@@ -10,13 +10,15 @@ use crate::{
         problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
-        routes::shown::{SessionShown, UserShown},
+        routes::{
+            enrollments::TOKEN_BYTES_MAX,
+            shown::{SessionShown, UserShown},
+        },
     },
     rules::{
         access::Right,
         limits::{LINE_BYTES_MAX, PASSWORD_BYTES_MAX},
     },
-    token::text::PRESENTED_BYTES_MAX,
 };
 
 /// The routes of setup.
@@ -37,7 +39,7 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/setup",
         right: Right::Open,
         query: Some(&[]),
-        reads: Reads::Json(&SETUP),
+        reads: Reads::Late(&SETUP),
         errors: Errors::Problem,
         answers: &[Answer { status: 201, schema: "FirstAdmin", means: "the first admin and its session" }],
         summary: "Make the first admin",
@@ -46,7 +48,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 const SETUP: Shape = Shape(&[
-    Field::required("install_token", Kind::Secret { bytes_max: PRESENTED_BYTES_MAX }, "the install token"),
+    Field::required("install_token", Kind::Secret { bytes_max: TOKEN_BYTES_MAX }, "the install token"),
     Field::required("email", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's e-mail"),
     Field::required(
         "password",
@@ -73,14 +75,16 @@ async fn state(ask: Ask) -> Result<Reply, Problem> {
 }
 
 async fn complete(mut ask: Ask) -> Result<Reply, Problem> {
-    let mut body = ask.json();
+    let ip = ask.who.caller().ip;
+    // Once setup is complete, whatever is sent is answered so.
+    ask.app.refuse_complete_setup(ip)?;
+    let mut body = ask.late_json(&SETUP).await?;
     let request = SetupRequest {
         install_token: body.need("install_token")?,
         email: body.need("email")?,
         password: body.need("password")?,
         name: body.take("name"),
     };
-    let ip = ask.who.caller().ip;
     let (user, session) = ask.app.set_up(ip, request).await?;
     let shown = FirstAdminShown { user: UserShown::of(&user), session: SessionShown::of(&session, None) };
     Ok(Reply::json(StatusCode::CREATED, &shown).no_store())

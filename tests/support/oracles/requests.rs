@@ -129,7 +129,9 @@ pub fn whole_request(input: &[u8]) {
                 }
             }
             match route.reads {
-                Reads::Json(shape) | Reads::Batch(shape) => judge_shape(shape, &input[bytes..]),
+                Reads::Json(shape) | Reads::Batch(shape) | Reads::Late(shape) => {
+                    judge_shape(shape, &input[bytes..]);
+                }
                 Reads::Nothing | Reads::Object | Reads::Form | Reads::ClientForm | Reads::Stream => {}
             }
         }
@@ -175,7 +177,7 @@ fn refilled(pattern: &str, captured: &[&str]) -> String {
 
 fn shapes() -> impl Iterator<Item = &'static Shape> {
     routes::ALL.iter().copied().flatten().filter_map(|route| match route.reads {
-        Reads::Json(shape) | Reads::Batch(shape) => Some(shape),
+        Reads::Json(shape) | Reads::Batch(shape) | Reads::Late(shape) => Some(shape),
         Reads::Nothing | Reads::Object | Reads::Form | Reads::ClientForm | Reads::Stream => None,
     })
 }
