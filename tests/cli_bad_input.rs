@@ -287,10 +287,13 @@ fn another_users_daemon_lets_nobody_in() {
     // Not even where the socket is can be seen by who may not look into the folder.
     let hidden = as_nobody(theirs.path(), &["status", "--data", &data]);
     says(&hidden, DENIED, &["run this as the daemon's user or as root"]);
+    // Nor what a configuration says that somebody else keeps: no other place is tried then.
+    let config = daemon.file("bearerd.toml");
+    let kept = as_nobody(theirs.path(), &["status", "--config", config.to_str().unwrap()]);
+    says(&kept, DENIED, &[config.to_str().unwrap(), "--socket"]);
     assert_eq!(daemon.stop().code(), Some(0));
     let before = files(&daemon.data());
     // Where the socket would be can be seen, so that it is the files themselves that let nobody in.
-    let config = daemon.file("bearerd.toml");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
     let places = ["--data", &data, "--config", config.to_str().unwrap()];
     for arguments in [&["install-token"][..], &["compact"], &["audit", "verify"]] {

@@ -87,6 +87,38 @@ fn the_socket_is_found_by_option_variable_or_configuration() {
 }
 
 #[test]
+fn a_configuration_that_is_named_and_cannot_be_used_leads_to_no_other_daemon() {
+    let other = Daemon::start();
+    let away = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(other.data(), away.path().join("bearerd-data")).unwrap();
+    let list = ["user", "list", "--json"];
+    let ask = |more: &[&str]| cli::alone(away.path(), &[&list[..], more].concat());
+    ask(&[]).expect(0);
+    for (name, text, code) in [
+        ("none.toml", None, 3),
+        ("half.toml", Some("[store]\ndir = \"own\"\n[server"), 1),
+        ("odd.toml", Some("[store]\ndir = 7\n"), 1),
+        ("binary.toml", Some("\u{0}"), 1),
+    ] {
+        if let Some(text) = text {
+            support::daemon::write_private(&away.path().join(name), text);
+        }
+        let stopped = ask(&["--config", name]);
+        assert_eq!(stopped.expect(code), "", "{name}");
+        assert!(stopped.stderr.contains(name) && stopped.stderr.contains("--socket"), "{stopped:?}");
+        // Whoever says otherwise where the daemon is needs no configuration.
+        ask(&["--config", name, "--data", other.data().to_str().unwrap()]).expect(0);
+        ask(&["--config", name, "--socket", other.socket().to_str().unwrap()]).expect(0);
+        let mut command = support::daemon::command(away.path());
+        command.args(list).args(["--config", name]).env("BEARERD_SOCKET", other.socket());
+        cli::run(command, "").expect(0);
+    }
+    // One with a mistake still says where its own daemon is, which does not run.
+    support::daemon::write_private(&away.path().join("own.toml"), "unknown = 1\n[store]\ndir = \"own\"\n");
+    ask(&["--config", "own.toml"]).expect(5);
+}
+
+#[test]
 fn tokens_are_listed_and_revoked() {
     let daemon = Daemon::start();
     let anna = daemon.user("anna@example.org", &[]);

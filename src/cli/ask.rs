@@ -18,8 +18,8 @@ use super::{
     output::{self, Column},
 };
 use crate::{
-    config::{load, locate, span},
-    settings::Bounds,
+    config::{load, load::ConfigError, locate, span},
+    settings::{Bounds, Settings},
 };
 
 /// The longest id that is repeated in an error, in bytes.
@@ -123,15 +123,40 @@ impl Common {
     /// Where the daemon should be.
     pub fn places(&self) -> Result<Vec<PathBuf>, Stop> {
         let environment = locate::Environment::of_process();
-        // Only to find the daemon: one that runs must be reached, however broken its configuration is now.
         let file = self.config.as_deref().unwrap_or(Path::new(locate::SYSTEM_CONFIG));
-        let settings = load::read_settings(file).unwrap_or_else(|_| load::read_places(file));
+        let settings = match load::read_settings(file) {
+            Ok(settings) => settings,
+            Err(error) => self.places_despite(file, &error, &environment)?,
+        };
         let asked = locate::Asked {
             socket: self.socket.as_deref(),
             config: self.config.as_deref(),
             data: self.data.as_deref(),
         };
         Ok(locate::admin_sockets(asked, &settings, &environment))
+    }
+
+    /// What is still known of where the daemon is where its configuration is not good. One that runs must be
+    /// reached, however broken that is now; but whoever names one means the daemon it is of, and no other.
+    fn places_despite(
+        &self,
+        file: &Path,
+        error: &ConfigError,
+        environment: &locate::Environment,
+    ) -> Result<Settings, Stop> {
+        if let Some(places) = load::read_places(file) {
+            return Ok(places);
+        }
+        let is_said_elsewhere = self.socket.is_some() || environment.socket.is_some() || self.data.is_some();
+        if self.config.is_none() || is_said_elsewhere {
+            return Ok(Settings::default());
+        }
+        let exit = match error {
+            error if error.is_missing_file() => Exit::NotFound,
+            error if error.is_kept_from_us() => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Err(Stop { exit, says: format!("{error}\nname the daemon by --socket or --data instead") })
     }
 
     /// Asks, and hands over what a good answer says.

@@ -1,6 +1,7 @@
 //! Everything together: what the command line and the environment name is read, judged and complete, or
 //! there is an error that says why not. A reload asks the same [`Sources`] again.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::keyring::{self, KeyringFileFault};
@@ -98,6 +99,16 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Whether the configuration is not there, rather than something being wrong with it.
+    pub const fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Unreadable { fault: ReadFault::Missing, .. })
+    }
+
+    /// Whether the system does not let this process read the configuration.
+    pub const fn is_kept_from_us(&self) -> bool {
+        matches!(self, Self::Unreadable { fault: ReadFault::Unreadable(ErrorKind::PermissionDenied), .. })
+    }
+
     /// Whether the keyring is not there, rather than something being wrong with what is there.
     pub fn is_missing_keyring(&self) -> bool {
         use KeyringFileFault as F;
@@ -207,21 +218,20 @@ pub fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
         .map_err(|faults| ConfigError::Faults(ConfigFaults { file: path.display().to_string(), faults }))
 }
 
-/// What a configuration says about where things are, whatever else is wrong with it; the defaults where it says
-/// nothing, or cannot be read. For finding a daemon that runs, never for running one.
-pub fn read_places(path: &Path) -> Settings {
-    let mut settings = Settings::default();
-    let text = secret_file::read(path).ok().and_then(|file| file.text().map(str::to_owned).ok());
-    let table: Option<::toml::Table> = text.and_then(|text| text.parse().ok());
-    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-    let (Some(table), Some(folder)) = (table, folder) else { return settings };
-    let place = |section: &str, key: &str| {
-        let named = table.get(section)?.get(key)?.as_str()?;
-        folder.join(named).to_str().map(str::to_owned)
+/// What a configuration says about where things are, whatever else is wrong with it; nothing where that cannot
+/// be told. For finding a daemon that runs, never for running one.
+pub fn read_places(path: &Path) -> Option<Settings> {
+    let file = secret_file::read(path).ok()?;
+    let table: ::toml::Table = file.text().ok()?.parse().ok()?;
+    let folder = std::path::absolute(path).ok()?.parent()?.to_owned();
+    let place = |section: &str, key: &str| match table.get(section).and_then(|section| section.get(key)) {
+        None => Some(None),
+        Some(named) => folder.join(named.as_str()?).to_str().map(|place| Some(place.to_owned())),
     };
-    settings.server.admin_socket = place("server", "admin_socket");
-    settings.store.dir = place("store", "dir");
-    settings
+    let mut settings = Settings::default();
+    settings.server.admin_socket = place("server", "admin_socket")?;
+    settings.store.dir = place("store", "dir")?;
+    Some(settings)
 }
 
 /// Whether there is something to read, or at least something that says so when it is not readable.
@@ -415,9 +425,17 @@ mod tests {
         let place = Place::new("[server]\nadmin_socket = \"run/a.sock\"\nunknown = 1\n[store]\ndir = \"d\"");
         let file = place.path("bearerd.toml");
         assert!(read_settings(&file).is_err());
-        let places = read_places(&file);
+        let places = read_places(&file).unwrap();
         assert_eq!(places.server.admin_socket.as_deref(), place.path("run/a.sock").to_str());
         assert_eq!(places.store.dir.as_deref(), place.path("d").to_str());
-        assert_eq!(read_places(&place.path("nowhere")), Settings::default());
+        place.write("bearerd.toml", "unknown = 1");
+        assert_eq!(read_places(&file), Some(Settings::default()), "it leaves them where they usually are");
+        place.write("bearerd.toml", "server = 1");
+        assert_eq!(read_places(&file), Some(Settings::default()));
+        for lost in ["[server", "[server]\nadmin_socket = 7", "[store]\ndir = [\"d\"]"] {
+            place.write("bearerd.toml", lost);
+            assert_eq!(read_places(&file), None, "{lost}");
+        }
+        assert_eq!(read_places(&place.path("nowhere")), None);
     }
 }
