@@ -150,6 +150,12 @@ fn an_error_is_a_problem_with_a_code() {
         .send()
         .refused(400, "invalid_json");
     anna.post("/v1/tokens", json!({"name": "n", "surprise": 1})).names_field("surprise");
+    let several = "{\"x-2\":1,\"name\":\"n\",\"a.b\":1,\"zeal\":1}";
+    let told = anna.request("POST", "/v1/tokens").body("application/json", several).send();
+    assert_eq!(
+        told.names_field("x-2")["detail"],
+        "x-2: is not a field of this request; neither are: a.b, zeal"
+    );
     assert_eq!(anna.post("/v1/tokens", json!({})).expect(400)["code"], "missing_field");
 }
 

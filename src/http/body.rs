@@ -147,19 +147,32 @@ fn is_media_type(said: &str, media_type: &str) -> bool {
 fn is_plain(name: &str) -> bool {
     const NAME_CHARS_MAX: usize = 64;
     (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// The refusal of a name that is not known, repeating it only if it is a plain word.
-fn unknown(name: &str, what: &'static str) -> Problem {
-    if is_plain(name) {
-        Problem::field(name.to_owned(), format!("is not a {what} of this request"))
-    } else {
-        Problem::InvalidField {
+/// How many unknown names of one request are repeated.
+const UNKNOWN_NAMES_MAX: usize = 8;
+
+/// The refusal of names that are not known, as they follow each other in the request. Only plain words are
+/// repeated, and not too many; the others are counted.
+fn unknown(names: &[&str], what: &'static str) -> Problem {
+    let mut plain = names.iter().copied().filter(|name| is_plain(name));
+    let Some(first) = plain.next() else {
+        return Problem::InvalidField {
             field: None,
             detail: format!("There is an unknown {what} in this request.").into(),
-        }
+        };
+    };
+    let mut others: Vec<String> = plain.take(UNKNOWN_NAMES_MAX - 1).map(str::to_owned).collect();
+    let unnamed = names.len().saturating_sub(others.len()).saturating_sub(1);
+    if unnamed > 0 {
+        others.push(format!("{unnamed} more"));
     }
+    let mut detail = format!("is not a {what} of this request");
+    if !others.is_empty() {
+        detail = format!("{detail}; neither are: {}", others.join(", "));
+    }
+    Problem::field(first.to_owned(), detail)
 }
 
 #[cfg(test)]
@@ -214,13 +227,30 @@ mod tests {
             (&"a".repeat(64), true),
             (&"a".repeat(65), false),
             ("", false),
-            ("a-b", false),
+            ("a-b.c", true),
+            ("a b", false),
             ("<script>", false),
             ("é", false),
             ("a\n", false),
         ] {
             assert_eq!(is_plain(name), plain, "{name:?}");
         }
+    }
+
+    #[test]
+    fn unknown_names_are_told_in_their_order_and_not_more_than_8() {
+        #[track_caller]
+        fn check(names: &[&str], field: &'static str, detail: &'static str) {
+            assert_eq!(unknown(names, "field"), Problem::field(field, detail), "{names:?}");
+        }
+        check(&["a"], "a", "is not a field of this request");
+        check(&["z", "x-1", "a.b"], "z", "is not a field of this request; neither are: x-1, a.b");
+        check(&["<b>", "z", "é"], "z", "is not a field of this request; neither are: 2 more");
+        let all: Vec<String> = (1..=UNKNOWN_NAMES_MAX + 1).map(|number| format!("n{number}")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let eight = "is not a field of this request; neither are: n2, n3, n4, n5, n6, n7, n8";
+        check(&all[..UNKNOWN_NAMES_MAX], "n1", eight);
+        check(&all, "n1", "is not a field of this request; neither are: n2, n3, n4, n5, n6, n7, n8, 1 more");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::http::problem::Problem;
@@ -19,6 +19,29 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, Problem> {
     match (value, reader.end()) {
         (Ok(Value::Object(members)), Ok(())) => Ok(members),
         _ => Err(Problem::InvalidJson),
+    }
+}
+
+/// The names of an object's members as they follow each other, which the object itself no longer tells.
+pub(super) fn names(text: &[u8]) -> Result<Vec<String>, Problem> {
+    serde_json::Deserializer::from_slice(text).deserialize_map(Names).map_err(|_| Problem::InvalidJson)
+}
+
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<String>, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IgnoredAny)) = entries.next_entry()? {
+            names.push(name);
+        }
+        Ok(names)
     }
 }
 

@@ -109,12 +109,11 @@ impl Query {
             Err(Fault::Repeated(name)) if names.contains(&name.as_str()) => {
                 return Err(Problem::field(name, "must stand only once"));
             }
-            Err(Fault::Repeated(name)) => return Err(unknown(&name, "parameter")),
+            Err(Fault::Repeated(name)) => return Err(unknown(&[&name], "parameter")),
         };
-        match pairs.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
-            Some((stranger, _)) => Err(unknown(stranger, "parameter")),
-            None => Ok(Self(pairs)),
-        }
+        let sent = pairs.0.iter().map(|(name, _)| name.as_str());
+        let strangers: Vec<&str> = sent.filter(|name| !names.contains(name)).collect();
+        if strangers.is_empty() { Ok(Self(pairs)) } else { Err(unknown(&strangers, "parameter")) }
     }
 
     /// The value of a parameter; an empty one is a value.
@@ -286,6 +285,8 @@ mod tests {
         check_query("limit=1&cursor=x", None);
         check_query("", None);
         check_query("limits=1", Some(Problem::field("limits", "is not a parameter of this request")));
+        let three = "is not a parameter of this request; neither are: a-b, c.d";
+        check_query("limits=1&limit=1&a-b=&c.d", Some(Problem::field("limits", three)));
         check_query("limit=1&limit=1", Some(Problem::field("limit", "must stand only once")));
         check_query("limit=%", Some(Problem::BadRequest("The query is not well-formed UTF-8.".into())));
         let nameless = Problem::InvalidField {
@@ -303,7 +304,6 @@ mod tests {
         assert_eq!(query.text("token"), Some("y"));
     }
 
-    #[track_caller]
     #[test]
     fn one_parameter_is_read_whatever_stands_beside_it() {
         #[track_caller]
@@ -326,6 +326,7 @@ mod tests {
         }
     }
 
+    #[track_caller]
     fn check_integer(text: &str, expected: Option<u64>) {
         let query = format!("limit={text}");
         let query = Query::parse(Some(&query), &["limit"]).unwrap();

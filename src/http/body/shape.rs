@@ -129,13 +129,24 @@ impl Shape {
 
     /// Reads the text of a body.
     ///
-    /// [`Problem::InvalidJson`], then [`Problem::InvalidField`] for a member that is not in the table,
+    /// [`Problem::InvalidJson`], then [`Problem::InvalidField`] for the members that are not in the table,
     /// then, in the table's order, [`Problem::InvalidField`] or [`Problem::MissingField`].
     pub fn parse(&self, text: &[u8]) -> Result<Body, Problem> {
         if text.is_empty() && !self.requires_anything() {
             return self.filled(Map::new());
         }
-        self.filled(json::object(text)?)
+        let members = json::object(text)?;
+        if members.keys().any(|name| !self.has(name)) {
+            let names = json::names(text)?;
+            let strangers: Vec<&str> =
+                names.iter().map(String::as_str).filter(|name| !self.has(name)).collect();
+            return Err(unknown(&strangers, "field"));
+        }
+        self.filled(members)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|field| field.name == name)
     }
 
     fn requires_anything(&self) -> bool {
@@ -143,9 +154,6 @@ impl Shape {
     }
 
     fn filled(&self, mut members: Map<String, Value>) -> Result<Body, Problem> {
-        if let Some(stranger) = members.keys().find(|name| self.0.iter().all(|field| field.name != **name)) {
-            return Err(unknown(stranger, "field"));
-        }
         let mut data = Vec::with_capacity(members.len());
         for field in self.0 {
             match members.remove(field.name) {
@@ -358,6 +366,7 @@ mod tests {
     #[test]
     fn an_unknown_member_is_named_only_if_it_is_a_plain_word() {
         fails(r#""owner_id":1"#, "owner_id", "not a field");
+        fails(r#""z":1,"text-color":2,"a.b":3"#, "z", "neither are: text-color, a.b");
         for odd in ["<b>", "a b", "é", &"a".repeat(65)] {
             let (detail, field) = fault(&format!("\"{odd}\":1")).unwrap();
             assert_eq!(field, None);
