@@ -33,9 +33,17 @@ fn each_listener_is_told_with_its_real_port() {
         .config("[server]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\", \"unix:api.sock\"]\n")
         .listening_as_configured()
         .start();
-    let lines = || daemon.stdout().lines().filter(|line| line.starts_with("listening on ")).count();
-    eventually("a line for each", || (lines() >= 3).then_some(()));
-    assert!(!daemon.stdout().contains(":0\n"));
+    let lines = || -> Vec<String> {
+        let told = daemon.stdout();
+        told.lines().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
+    };
+    let told = eventually("a line for each", || Some(lines()).filter(|told| told.len() >= 4));
+    let unix = |path: &std::path::Path| format!("unix:{}", path.display());
+    assert!(
+        told[..2].iter().all(|at| at.starts_with("http://127.0.0.1:") && !at.ends_with(":0")),
+        "{told:?}"
+    );
+    assert_eq!(told[2..], [unix(&daemon.file("api.sock")), unix(&daemon.socket())]);
     daemon.nobody().get("/healthz").expect(200);
 }
 
@@ -44,11 +52,15 @@ fn no_listener_at_all_leaves_the_admin_socket() {
     let setup = Setup::new().config("[server]\nlisten = []\n");
     let mut command = support::daemon::command(setup.path());
     command.args(["serve", "--config", "bearerd.toml", "--data", "data"]);
-    let mut child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let out = fs::File::create(setup.path().join("out")).unwrap();
+    let mut child = command.stdout(out).stderr(std::process::Stdio::null()).spawn().unwrap();
     let root = Caller::new(http::Target::Unix(setup.path().join("data/admin.sock")));
     eventually("the admin socket answers", || {
         root.request("GET", "/healthz").try_send().ok().filter(|answer| answer.status == 200)
+    });
+    let told = || fs::read_to_string(setup.path().join("out")).unwrap();
+    eventually("the admin socket is told", || {
+        told().contains("listening on unix:data/admin.sock\n").then_some(())
     });
     child.kill().unwrap();
     child.wait().unwrap();

@@ -102,10 +102,10 @@ async fn run(
     app.announce_reloads(systemd::announce);
     let settled = is_settled(app).await?;
     offer_install_token(app, located).await?;
-    for (door, address) in listeners.addresses() {
-        match door {
-            Door::Public => banner::listening(&address.to_string()),
-            Door::Admin => tracing::info!(%address, "admin socket"),
+    // The admin socket last: whoever waits for where applications ask takes the first lines.
+    for told in [Door::Public, Door::Admin] {
+        for (_, address) in listeners.addresses().filter(|(door, _)| *door == told) {
+            banner::listening(&address.to_string());
         }
     }
     let (stop, stopped) = watch::channel(false);
