@@ -305,6 +305,19 @@ fn sighup_reloads_and_keeps_the_old_where_anything_is_wrong() {
 }
 
 #[test]
+fn a_reload_tells_the_operator_what_it_warns_of() {
+    let daemon = with_secret_file(&service_secret("scheduler")).start();
+    let reload = || daemon.cli(&["reload"]);
+    assert!(!reload().stderr.contains("warning"));
+    let secret = daemon.file("scheduler.secret");
+    support::daemon::set_mode(&secret, 0o644);
+    let told = reload();
+    assert_eq!(told.expect(0), "");
+    let warning = format!("warning: {} can be read by everybody", secret.display());
+    assert!(told.stderr.lines().any(|line| line.starts_with(&warning)), "{told:?}");
+}
+
+#[test]
 fn every_reload_is_an_audit_entry() {
     let daemon = with_secret_file(&service_secret("old")).start();
     daemon.cli(&["reload"]).expect(0);

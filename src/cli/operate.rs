@@ -37,14 +37,18 @@ pub(super) fn reload(common: &Common) -> Result<(), Stop> {
     let answer = read_again(common)?;
     common.done(&answer, "reloaded")?;
     if !common.json {
-        for setting in answer.get("needs_restart").and_then(Value::as_array).into_iter().flatten() {
-            output::tell(&format!(
-                "{} was changed, and takes a restart",
-                setting.as_str().unwrap_or_default()
-            ));
+        for setting in texts(&answer, "needs_restart") {
+            output::tell(&format!("{setting} was changed, and takes a restart"));
+        }
+        for warning in texts(&answer, "warnings") {
+            output::tell(&format!("warning: {warning}"));
         }
     }
     Ok(())
+}
+
+fn texts<'a>(answer: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
+    answer.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Has the daemon read everything again; what it answers once that is in force.
