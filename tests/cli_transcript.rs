@@ -246,6 +246,8 @@ fn hosts_from_the_command_line() {
     json_of(&daemon, "host-list", &["host", "list"], "");
     same_shape("host", &daemon.cli(&["host", "update", &host.id, "--tag", "eu", "--json"]).json());
     json_of(&daemon, "host-credentials", &["host", "credentials", &host.id, "-"], r#"{"key": "marmalade"}"#);
+    let by_name = daemon.cli_with(&["host", "credentials", "web-9", "-", "--json"], "{}").json();
+    assert_eq!(text_of(&by_name, "id"), host.id);
     json_of(&daemon, "host-rotated", &["host", "rotate", &host.id, "--overlap", "60"], "");
     secret_of(&daemon, &["host", "rotate", &host.id], "agt");
     shows(&daemon, &["host", "ls"], &["HOSTNAME", "web-9", "eu", "linux"]);
@@ -361,6 +363,7 @@ fn keys_from_the_command_line() {
     let before = daemon.cli(&["keys", "list", "--json"]).json();
     let new = daemon.cli(&["keys", "new"]);
     assert!(new.expect(DONE).starts_with("current ") && new.stderr.is_empty());
+    json_of(&daemon, "keys-new", &["keys", "new"], "");
     json_of(&daemon, "keys-reseal", &["keys", "reseal"], "");
     json_of(&daemon, "keys-rotate", &["keys", "rotate"], "");
     let after = daemon.cli(&["keys", "list", "--json"]).json();

@@ -69,6 +69,13 @@ fn keys_new_prints_a_key_that_works_and_never_the_same_twice() {
     assert_eq!(parsed(&one)[0].0, "current");
     assert_ne!(parsed(&one)[0].2, parsed(&two)[0].2);
     Setup::new().config(CONFIGURED).file("keys", one).start();
+    let object = cli::alone(directory.path(), &["keys", "new", "--json"]).json();
+    let three = text_of(&object, "keyring");
+    assert_eq!(
+        (&parsed(&three)[0].0, &parsed(&three)[0].1),
+        (&"current".to_owned(), &text_of(&object, "current"))
+    );
+    Setup::new().config(CONFIGURED).file("keys", three).start();
 }
 
 #[test]
@@ -253,6 +260,8 @@ fn where_the_keyring_cannot_be_written_rotate_prints_what_to_put_there() {
     assert_eq!((roles, &printed[1].2), (vec!["current", "old"], &parsed(&before)[0].2));
     assert!(outcome.stderr.contains("Put this in its place"), "{outcome:?}");
     assert_eq!(std::fs::read_to_string(daemon.file(&name)).unwrap(), before);
+    let object = daemon.cli(&["keys", "rotate", "--json"]).json();
+    assert_eq!(parsed(&text_of(&object, "keyring"))[0].1, text_of(&object, "current"));
     std::fs::write(daemon.file(&name), &outcome.stdout).unwrap();
     daemon.cli(&["reload"]).expect(0);
     let keys = daemon.cli(&["keys", "list", "--json"]).json();

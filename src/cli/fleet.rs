@@ -181,9 +181,10 @@ impl Host {
             }
             Self::Credentials { host, file } => {
                 let credentials = object(&file.unwrap_or_else(|| PathBuf::from("-")))?;
-                let target = format!("{}/credentials", at(&host)?);
+                let id = self::host(common, &host)?;
+                let target = format!("/v1/hosts/{}/credentials", encoded(&id));
                 common.ask(Method::PUT, &target, Some(&credentials))?;
-                common.done(&json!({"id": host, "sealed": true}), "sealed")
+                common.done(&json!({"id": id, "sealed": true}), "sealed")
             }
         }
     }

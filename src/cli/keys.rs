@@ -28,7 +28,7 @@ const KEYS: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Print a new keyring to standard output, for a file or a systemd credential
+    /// Print a new keyring to standard output, for a file or a systemd credential; with --json, as a text in an object
     New,
     /// List the root keys and what needs them
     #[command(visible_alias = "ls")]
@@ -42,10 +42,7 @@ pub(super) enum Keys {
 impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
         match self {
-            Self::New => {
-                let keyring = Keyring::generate(name("")?, &fresh()?).map_err(told)?;
-                output::line(keyring.to_text().expose().trim_end())
-            }
+            Self::New => print(common, &Keyring::generate(name("")?, &fresh()?).map_err(told)?),
             Self::List => {
                 let keys = common.get("/v1/admin/keys")?;
                 if common.json {
@@ -98,7 +95,7 @@ fn rotate(common: &Common) -> Result<(), Stop> {
     let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
     if let Err(fault) = exchange.and_then(|exchange| exchange.put(&new)) {
         output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
-        return output::line(new.to_text().expose().trim_end());
+        return print(common, &new);
     }
     match operate::read_again(common) {
         Ok(_) => {}
@@ -108,6 +105,16 @@ fn rotate(common: &Common) -> Result<(), Stop> {
         Err(stop) => return Err(stop),
     }
     common.done(&json!({"current": id.as_str()}), &format!("{} is the current key", id.as_str()))
+}
+
+/// A keyring on standard output, as its file has it. For programs, it is a text in an object.
+fn print(common: &Common, keyring: &Keyring) -> Result<(), Stop> {
+    let text = keyring.to_text();
+    let lines = text.expose().trim_end();
+    if common.json {
+        return output::json(&json!({"current": keyring.current().id().as_str(), "keyring": lines}));
+    }
+    output::line(lines)
 }
 
 fn reseal(common: &Common) -> Result<(), Stop> {
