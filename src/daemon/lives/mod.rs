@@ -127,12 +127,13 @@ impl World {
         (!fit.is_empty()).then(|| fit[back % fit.len()])
     }
 
-    /// Presents a token as a bearer: what comes of it, and what that does to the token.
-    fn present(&mut self, at: usize, inside: bool) -> bool {
+    /// Presents a token as a bearer for something that it `may` do: what comes of it, and what that does to the
+    /// token. What it may not do is no use of it where uses are counted.
+    fn present(&mut self, at: usize, inside: bool, may: bool) -> bool {
         let good = self.model.verdict(&self.model.tokens[at], inside).is_ok();
         let now = self.model.now;
         let token = &mut self.model.tokens[at];
-        if good {
+        if good && (may || token.uses_max.is_none()) {
             token.noted = Some(now);
             token.uses += u64::from(token.uses_max.is_some());
         }
@@ -145,11 +146,11 @@ impl World {
             Caller::Nobody => return Some(401),
             Caller::Socket => line != Line::HostCredentials,
             Caller::Token(at, _) => {
-                let at = *at;
-                if !self.present(at, false) {
+                let may = self.model.may(&self.model.tokens[*at], line);
+                if !self.present(*at, false, may) {
                     return Some(401);
                 }
-                self.model.may(&self.model.tokens[at], line)
+                may
             }
             Caller::Secret(number, _) => {
                 let service = &self.model.service;

@@ -422,7 +422,7 @@ impl World {
     fn use_bearer(&mut self, who: Who, inside: bool) {
         let caller = self.caller(who);
         if let (Caller::Token(at, text), true) = (&caller, inside) {
-            let status = if self.present(*at, true) { 200 } else { 401 };
+            let status = if self.present(*at, true, true) { 200 } else { 401 };
             let told = self.house.ask_from(true, super::Shows::Bearer(text), "GET", "/v1/me", Body::None);
             assert_eq!(told.status, status, "{}", told.json);
             return;
@@ -459,7 +459,7 @@ impl World {
             fields.push(("client_ip", "192.0.2.9".to_owned()));
         }
         let told = self.expect(200, &Caller::Socket, "POST", "/v1/introspect", Body::Form(fields));
-        let active = self.present(at, inside);
+        let active = self.present(at, inside, true);
         assert_eq!(told.json["active"], json!(active), "{:?}", self.model.tokens[at]);
     }
 }

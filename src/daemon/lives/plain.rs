@@ -268,7 +268,13 @@ impl Model {
     /// The state that lists show.
     pub(super) fn state(&self, token: &Token) -> State {
         let state = self.own_state(token);
-        let Owner::User(user) = token.owner else { return state };
+        let user = match token.owner {
+            Owner::User(user) => user,
+            Owner::Client(client) if state == State::Active && !self.clients[client].active => {
+                return State::Disabled;
+            }
+            Owner::Client(_) | Owner::Host(_) | Owner::Nobody => return state,
+        };
         match (state, self.session_over(token)) {
             (State::Active, Some(Reason::Idle)) => State::Expired,
             (State::Active, Some(_)) => State::Revoked,
