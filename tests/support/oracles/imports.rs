@@ -123,8 +123,8 @@ fn judge_portion(taken: &[(Map<String, Value>, Line)]) {
 }
 
 fn judge_token(rows: &Rows, hash: &str, members: &Map<String, Value>) {
-    let over = |name| moment(members, name).is_some_and(|at| at <= NOW);
-    let alive = !over("expires_at") && !over("revoked_at");
+    let expired = moment(members, "expires_at").is_some_and(|at| at <= NOW);
+    let alive = !expired && moment(members, "revoked_at").is_none();
     let hash = TokenHash::from_hex(hash).unwrap();
     let now = Time::from_unix(NOW);
     let presented = Presented::Imported(hash);
