@@ -341,3 +341,27 @@ fn is_empty((low, high): KeyRange<'_>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_empty_where_no_key_lies_between_its_ends() {
+        use Bound::{Excluded, Included, Unbounded};
+        let (a, b): (&[u8], &[u8]) = (b"a", b"b");
+        let empty = [
+            (Included(b), Included(a)),
+            (Included(b), Excluded(a)),
+            (Included(a), Excluded(a)),
+            (Excluded(a), Included(a)),
+        ];
+        let others = [
+            (Included(a), Included(a)),
+            (Included(a), Excluded(b)),
+            (Excluded(b), Unbounded),
+            (Unbounded, Excluded(a)),
+        ];
+        assert!(empty.into_iter().all(is_empty) && !others.into_iter().any(is_empty));
+    }
+}

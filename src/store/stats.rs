@@ -115,6 +115,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_commit_counts_its_operations_and_its_time_in_units_and_in_whole() {
+        let counters = Counters::default();
+        let took = Duration::from_micros(2 * COMMIT_TIME_UNIT_MICROS + 5);
+        counters.committed(3, took);
+        let (units, whole) = counters.commit_time();
+        assert_eq!((units.count, units.sum, whole), (1, 2, took));
+        assert_eq!((counters.commits(), counters.batch_operations().sum), (1, 3));
+    }
+
+    #[test]
+    fn whatever_is_beyond_the_buckets_is_in_the_last() {
+        let counted = Counted::default();
+        for value in [1 << 14, (1 << 14) + 1, 1 << 15, (1 << 15) + 1, 1 << 16, u64::MAX >> 8] {
+            counted.add(value);
+        }
+        assert_eq!(counted.read().buckets[BUCKETS - 2..], [1, 5]);
+    }
+
+    #[test]
     fn a_value_is_counted_in_the_first_bucket_that_holds_it() {
         let counted = Counted::default();
         for value in [0, 1, 2, 3, 4, 512, u64::from(u32::MAX)] {

@@ -29,7 +29,6 @@ use crate::{
 pub struct Stopped {
     view: ReadView,
     id: [u8; 16],
-    version: u32,
     site: Site,
     /// Closed last: the view reads through it.
     _engine: Engine,
@@ -68,7 +67,7 @@ impl Stopped {
         let judged = judge(&site, &options, keyring, &CURRENT)?;
         let snapshot = judged.engine.snapshot().map_err(|error| site.fault(error))?;
         let view = ReadView::new(snapshot, Arc::new(judged.keys), Arc::new(Condition::new(|| ())), 1);
-        Ok(Self { view, id: judged.id, version: judged.version, site, _engine: judged.engine })
+        Ok(Self { view, id: judged.id, site, _engine: judged.engine })
     }
 
     /// What it holds.
@@ -79,11 +78,6 @@ impl Stopped {
     /// The store's own id.
     pub const fn id(&self) -> &[u8; 16] {
         &self.id
-    }
-
-    /// The version of its schema.
-    pub const fn version(&self) -> u32 {
-        self.version
     }
 
     /// The size of the file in bytes.

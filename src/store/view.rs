@@ -114,3 +114,24 @@ impl View for EmptyView {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::ops::Bound;
+
+    use super::*;
+    use crate::token::Key;
+
+    #[test]
+    fn nothing_is_found_where_nothing_is() {
+        let view = EmptyView::new(StoreKeys::derive(&Key::new([1; 32])));
+        for table in TableId::ALL {
+            assert_eq!(view.bytes(table, b""), Ok(None));
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            assert_eq!(
+                view.scan(table, all, Direction::Forwards, &mut |_, _| Err(Fault::Unreadable)),
+                Ok(())
+            );
+        }
+    }
+}

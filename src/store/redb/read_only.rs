@@ -28,3 +28,19 @@ impl StorageBackend for ReadOnlyFile {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_refuses_to_be_changed_also_where_the_file_could_be() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4).unwrap();
+        let file = ReadOnlyFile(file);
+        assert!(file.set_len(8).is_err() && file.write(0, b"x").is_err());
+        let mut bytes = [1; 4];
+        file.read(0, &mut bytes).unwrap();
+        assert_eq!((bytes, file.len().unwrap()), ([0; 4], 4));
+    }
+}
