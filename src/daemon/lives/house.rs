@@ -70,7 +70,7 @@ pub(super) struct House {
 }
 
 impl House {
-    /// Files of a daemon that was never started, with this configuration and these secrets.
+    /// The files of a daemon that was never started; none so far.
     pub(super) fn new(now: u64) -> Self {
         let clock = Arc::new(AtomicU64::new(now * 1000));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();

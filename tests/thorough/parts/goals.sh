@@ -31,7 +31,7 @@ goal T6 '' BEARERD_ROUNDS=10000 -- --test races
 goal T6 '' BEARERD_ROUNDS=50000 BEARERD_CONSUMERS=8 -- --test races
 goal T7 '' BEARERD_HISTORIES=500 -- --test histories
 goal T8 '' BEARERD_PAIRS=10000 -- --test staleness
-goal T18 '' BEARERD_CLOCK_SCHEDULES=100000 -- --lib store::tests::clocks
+goal T18 '' BEARERD_CLOCK_SCHEDULES=100000 -- --release --lib store::tests::clocks
 goal T16 '[0-9]+ cells of .*' -- --lib matrix
 goal T17 '' -- --test leaks
 goal T17 '' -- --test http_server a_panic_tells_nothing_of_the_request
