@@ -147,6 +147,19 @@ fn a_damaged_record_stays_and_keeps_no_other_from_going() {
 
 /// What goes with a token is read when it goes: damage there, found before the writer's turn or at it, keeps that token
 /// and no other.
+/// An enrolment of this second that never ends by itself.
+fn enrolment(town: &Town) -> Token {
+    let detail = Detail::Enrollment(Box::new(crate::records::token::Enrollment {
+        hostname: None,
+        pin_hostname: false,
+        tags: Vec::new(),
+        facts: None,
+        host: None,
+    }));
+    let id = TokenId::from_parts(town.now * 1000, [5; 10]);
+    Token { detail, ..Token::plain(id, Kind::Enrollment, [5; 32], Owner::Nobody, town.time()) }
+}
+
 #[test]
 fn damage_beside_a_dead_enrolment_keeps_that_and_no_other_token() {
     use crate::{
@@ -160,19 +173,8 @@ fn damage_beside_a_dead_enrolment_keeps_that_and_no_other_token() {
     let mut town = Town::new();
     let anna = town.user("anna@example.org", &[]);
     let pats = [(); 6].map(|()| town.pat(anna.id, Wish::default()).unwrap().token.id);
-    let id = TokenId::from_parts(town.now * 1000, [5; 10]);
-    let detail = Detail::Enrollment(Box::new(crate::records::token::Enrollment {
-        hostname: None,
-        pin_hostname: false,
-        tags: Vec::new(),
-        facts: None,
-        host: None,
-    }));
-    let enrolment = Token {
-        expires_at: Some(town.time()),
-        detail,
-        ..Token::plain(id, Kind::Enrollment, [5; 32], Owner::Nobody, town.time())
-    };
+    let enrolment = Token { expires_at: Some(town.time()), ..enrolment(&town) };
+    let id = enrolment.id;
     let (sealed, replay, count) = (
         Sealed { holder: SealedFor::Enrollment(id), envelope: vec![1], entry: 0 },
         Replay {
@@ -251,19 +253,9 @@ fn an_enrolment_goes_with_the_reply_that_is_kept_for_it_and_not_before() {
     use crate::token::HostId;
 
     let mut town = Town::new();
-    let id = crate::token::TokenId::from_parts(town.now * 1000, [5; 10]);
-    let detail = Detail::Enrollment(Box::new(crate::records::token::Enrollment {
-        hostname: None,
-        pin_hostname: false,
-        tags: Vec::new(),
-        facts: None,
-        host: None,
-    }));
-    town.shelf.place(&Token {
-        consumed_at: Some(town.time()),
-        detail,
-        ..Token::plain(id, Kind::Enrollment, [5; 32], Owner::Nobody, town.time())
-    });
+    let spent = Token { consumed_at: Some(town.time()), ..enrolment(&town) };
+    let id = spent.id;
+    town.shelf.place(&spent);
     town.shelf.place(&crate::records::meta::Count { kind: Kind::Enrollment, stored: 1 });
     let reply = |until: u64| Replay {
         enrollment: id,
