@@ -45,8 +45,8 @@ impl InHead {
     }
 }
 
-/// Who the head says is calling a route for OAuth clients, to make use of `right`. A credential that is sent and wrong is refused even
-/// where none is needed: whoever sends one means to be somebody.
+/// Who the head says is calling a route for OAuth clients, to make use of `right`. A credential that is sent
+/// and wrong is refused even where none is needed: whoever sends one means to be somebody.
 pub async fn of_head(
     app: &App,
     snapshot: &Arc<Snapshot>,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    TOKEN_BYTES_MAX,
     shown::{Shown, prefix},
     tokens,
 };
@@ -25,10 +26,6 @@ use crate::{
         tokens::{Minted, Row},
     },
 };
-
-/// The longest text that is taken for the token of a body that is a credential itself, in bytes: whatever
-/// fits a body, so that no token is answered by anything but the one 401.
-pub(super) const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 const LINE: Kind = Kind::Text { bytes_max: LINE_BYTES_MAX };
 const FACTS: Kind = Kind::Object { bytes_max: FACTS_BYTES_MAX };

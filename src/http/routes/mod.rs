@@ -30,6 +30,10 @@ pub mod users;
 #[cfg(test)]
 mod matrix;
 
+/// The longest text that is taken for the token of a body that is a credential itself, in bytes: whatever
+/// fits a body, so that no token is answered by anything but the one 401.
+const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
 /// Every route of the daemon.
 pub const ALL: &[&[Route]] = &[
     health::ROUTES,

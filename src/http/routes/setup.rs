@@ -11,7 +11,7 @@ use crate::{
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
         routes::{
-            enrollments::TOKEN_BYTES_MAX,
+            TOKEN_BYTES_MAX,
             shown::{SessionShown, UserShown},
         },
     },

@@ -1,3 +1,8 @@
+//! What becomes of the records of a backup over the store that it replaces.
+
+mod damage;
+mod setup;
+
 use super::*;
 use crate::{
     records::{
@@ -268,124 +273,6 @@ fn a_deleted_host_is_deleted_and_a_deactivated_client_inactive() {
 }
 
 #[test]
-fn hashes_of_imported_tokens_that_are_over_carry_over() {
-    let mut town = Town::new();
-    let user = town.user("a@example.org", &[]);
-    let backup = copy(&town.shelf);
-    let imported = |town: &mut Town, hash: u8, dead: bool| {
-        let revoked_at = dead.then_some(town.time());
-        token(town, Kind::Pat, Owner::User(user.id), |token| {
-            *token = Token { hash: [hash; 32], format: Format::Imported, revoked_at, ..token.clone() };
-        })
-    };
-    imported(&mut town, 1, true);
-    imported(&mut town, 2, false);
-    put(&mut town, Tombstone { hash: [3; 32], entry: 0 });
-    let (restored, carried) = restore(&backup, Some(&town.shelf), town.now);
-    let buried = [1, 2, 3].map(|hash| Tombstone::at(&restored, &[hash; 32]).unwrap().is_some());
-    assert_eq!((buried, carried.tombstones), ([true, false, true], 2));
-}
-
-/// A token that another system issued.
-fn imported(town: &mut Town, owner: Owner, hash: u8) -> Token {
-    token(town, Kind::Pat, owner, |token| {
-        *token = Token { hash: [hash; 32], format: Format::Imported, ..token.clone() };
-    })
-}
-
-fn flip(shelf: &mut Shelf, table: TableId, key: &[u8]) {
-    let mut bytes = shelf.rows()[&(table, key.to_vec())].clone();
-    *bytes.last_mut().unwrap() ^= 1;
-    shelf.tamper(table, key, Some(bytes));
-}
-
-#[test]
-fn a_damaged_record_of_the_replaced_store_is_counted_once() {
-    let mut town = Town::new();
-    let user = town.user("a@example.org", &[]).id;
-    let owner = Owner::User(user);
-    let damaged = [(); 3].map(|()| token(&mut town, Kind::Pat, owner, |_| {}).id);
-    let counted = token(&mut town, Kind::Pat, owner, |token| {
-        *token = Token { hash: [7; 32], format: Format::Imported, max_uses: Some(5), ..token.clone() };
-    });
-    let backup = copy(&town.shelf);
-    let since = imported(&mut town, owner, 8);
-    imported(&mut town, owner, 9);
-    for id in damaged {
-        flip(&mut town.shelf, TableId::Tokens, id.as_bytes());
-    }
-    assert_eq!(restore(&backup, Some(&town.shelf), town.now).1.damaged, 3);
-    flip(&mut town.shelf, TableId::Uses, counted.id.as_bytes());
-    assert_eq!(
-        restore(&backup, Some(&town.shelf), town.now).1.damaged,
-        4,
-        "what goes with a token that both have"
-    );
-    flip(&mut town.shelf, TableId::Tokens, since.id.as_bytes());
-    assert_eq!(
-        restore(&backup, Some(&town.shelf), town.now).1.damaged,
-        5,
-        "one that the backup does not have"
-    );
-    flip(&mut town.shelf, TableId::Users, user.as_bytes());
-    assert_eq!(
-        restore(&backup, Some(&town.shelf), town.now).1.damaged,
-        6,
-        "a user, and not each token again"
-    );
-}
-
-#[test]
-fn the_hash_of_an_imported_token_that_cannot_be_believed_is_buried() {
-    let mut town = Town::new();
-    let owner = Owner::User(town.user("a@example.org", &[]).id);
-    let [both, both_damaged] = [1, 2].map(|hash| imported(&mut town, owner, hash));
-    let backup = copy(&town.shelf);
-    let [alive, damaged, gone] = [3, 4, 5].map(|hash| imported(&mut town, owner, hash));
-    for token in [&both_damaged, &damaged] {
-        flip(&mut town.shelf, TableId::Tokens, token.id.as_bytes());
-    }
-    town.shelf.tamper(TableId::Tokens, gone.id.as_bytes(), None);
-    // A hint that leads to another token's row.
-    town.shelf.tamper(TableId::TokensByHash, &[6; 32], Some(alive.id.as_bytes().to_vec()));
-    let (restored, carried) = restore(&backup, Some(&town.shelf), town.now);
-    let buried = [1, 2, 3, 4, 5, 6].map(|hash| Tombstone::at(&restored, &[hash; 32]).unwrap().is_some());
-    assert_eq!((buried, carried.tombstones), ([false, false, false, true, true, true], 3));
-    assert_eq!(state(&restored, both.id, town.now), State::Active);
-    assert_eq!(
-        state(&restored, both_damaged.id, town.now),
-        State::Revoked,
-        "it needs no stone: its row is there"
-    );
-}
-
-/// Setup with its install token, not done yet, and a backup of it.
-fn pending() -> (Town, Token, Shelf) {
-    let mut town = Town::new();
-    let fresh = town.fresh();
-    let minted =
-        town.change(|txn, terms| install::mint(txn, terms, &By::system(), false, &fresh)).unwrap().token;
-    let backup = copy(&town.shelf);
-    (town, minted, backup)
-}
-
-#[test]
-fn setup_stays_complete_and_a_used_install_token_used() {
-    let (mut town, minted, backup) = pending();
-    let (pending, _) = restore(&backup, Some(&town.shelf), town.now);
-    assert_eq!(Setup::of(&pending).unwrap().install_token, Some(minted.id), "pending in both");
-    amend(&mut town, minted.id, |token| token.consumed_at = Some(Time::from_unix(NOW)));
-    let completed_at = Some(town.time());
-    put(&mut town, Setup { completed_at, ..Setup::default() });
-    for over in [Some(&town.shelf), None] {
-        let (restored, carried) = restore(&backup, over, town.now);
-        let setup = Setup::of(&restored).unwrap();
-        assert!(!setup.pending() && setup.install_token.is_none() && carried.setup_closed);
-        assert_ne!(row(&restored, minted.id).state(town.time(), 0), State::Active);
-    }
-}
-
-#[test]
 fn the_higher_time_and_both_heads_are_on_file() {
     let mut town = Town::new();
     town.user("a@example.org", &[]);
@@ -569,45 +456,6 @@ fn of_a_token_the_fewer_uses_count_and_its_story_is_told_by_the_store_that_consu
     assert_eq!(row(&restored, pat.id).max_uses, Some(2));
     assert_eq!(row(&restored, spent.id).detail, row(&town.shelf, spent.id).detail);
     assert_eq!(row(&restored, unspent.id).detail, row(&backup, unspent.id).detail);
-}
-
-#[test]
-fn setup_stays_open_only_where_both_stores_have_it_open_for_one_token() {
-    let mut town = Town::new();
-    let mint = |town: &mut Town, force| {
-        let fresh = town.fresh();
-        town.change(|txn, terms| install::mint(txn, terms, &By::system(), force, &fresh)).unwrap().token
-    };
-    put(&mut town, Setup { completed_at: Some(Time::from_unix(NOW)), ..Setup::default() });
-    let closed = copy(&town.shelf);
-    mint(&mut town, true);
-    let opened = copy(&town.shelf);
-    let first = Setup::of(&opened).unwrap().install_token;
-    mint(&mut town, false);
-    let opened_anew = copy(&town.shelf);
-    let setup = Setup::of(&town.shelf).unwrap();
-    put(&mut town, Setup { install_token: None, ..setup });
-    let without_token = copy(&town.shelf);
-    let after = |backup: &Shelf, replaced: &Shelf| {
-        let (restored, carried) = restore(backup, Some(replaced), town.now);
-        let setup = Setup::of(&restored).unwrap();
-        (setup.pending(), setup.install_token, carried.setup_closed)
-    };
-    assert_eq!(after(&opened, &opened), (true, first, false));
-    assert_eq!(after(&opened, &closed), (false, None, true));
-    assert_eq!(after(&opened, &opened_anew), (false, None, true), "another token was minted since");
-    assert_eq!(after(&closed, &opened), (false, None, false), "it was closed in the backup");
-    assert_eq!(after(&without_token, &closed), (false, None, true), "neither has a token, and one is closed");
-    assert_eq!(after(&closed, &without_token), (false, None, false), "the other way round");
-}
-
-#[test]
-fn setup_that_loses_its_dead_token_is_still_open() {
-    let (mut town, minted, backup) = pending();
-    amend(&mut town, minted.id, |token| token.revoked_at = Some(Time::from_unix(NOW)));
-    let (restored, carried) = restore(&backup, Some(&town.shelf), town.now);
-    let setup = Setup::of(&restored).unwrap();
-    assert_eq!((setup.pending(), setup.install_token, carried.setup_closed), (true, None, false));
 }
 
 /// One who was off in the backup already, and whom the other store does not know, stays as they were.
