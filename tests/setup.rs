@@ -33,6 +33,17 @@ fn the_first_start_prints_an_install_token_once_and_to_standard_output_alone() {
 }
 
 #[test]
+fn the_command_shown_with_the_install_token_reaches_this_daemon() {
+    let at_a_port = Daemon::start();
+    let url = format!("curl http://{}/v1/setup --json", at_a_port.address());
+    assert!(at_a_port.stdout().contains(&url), "{}", at_a_port.stdout());
+    let alone = Setup::new().config("[server]\nlisten = []\n").listening_as_configured().start();
+    let socket =
+        format!("curl --unix-socket '{}' http://localhost/v1/setup --json", alone.socket().display());
+    assert!(alone.stdout().contains(&socket), "{}", alone.stdout());
+}
+
+#[test]
 fn nothing_is_minted_where_standard_output_is_the_journal() {
     use std::os::linux::fs::MetadataExt;
     // Standard output goes to a file here, and the variable names that very file, as the journal's does.

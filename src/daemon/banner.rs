@@ -5,20 +5,24 @@
 
 use std::io::{self, Write};
 
-use crate::{daemon::logging, rules::tokens::Minted};
+use crate::{daemon::logging, http::server::Address, rules::tokens::Minted};
 
 /// Whether what is said on standard output would be kept by the journal.
 pub(super) fn is_kept() -> bool {
     logging::is_journal(&io::stdout())
 }
 
-/// Shows a freshly minted install token.
-pub(super) fn install_token(minted: &Minted, url: &str) {
+/// Shows a freshly minted install token, and how to use it at `address`.
+pub(super) fn install_token(minted: &Minted, address: &Address) {
+    let setup = match address {
+        Address::Tcp(_) => format!("{address}/v1/setup"),
+        Address::Unix(path) => format!("--unix-socket '{}' http://localhost/v1/setup", path.display()),
+    };
     say(&format!(
         "\n  Welcome to bearerd. There is no admin yet. Make the first one with this install token:\n\n      \
          {token}\n\n  \
          It is shown only now. To use it:\n\n      \
-         curl {url}/v1/setup --json '{{\"install_token\": \"…\", \"email\": \"you@example.com\", \
+         curl {setup} --json '{{\"install_token\": \"…\", \"email\": \"you@example.com\", \
          \"password\": \"…\"}}'\n\n  \
          Lost it? `bearerd install-token` mints another, and this one dies.\n",
         token = minted.secret.expose(),
@@ -33,8 +37,8 @@ pub(super) fn setup_pending() {
 }
 
 /// Says where it listens.
-pub(super) fn listening(place: &str) {
-    say(&format!("listening on {place}"));
+pub(super) fn listening(address: &Address) {
+    say(&format!("listening on {address}"));
 }
 
 /// Standard output may be closed; the daemon runs on without it.

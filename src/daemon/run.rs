@@ -101,12 +101,13 @@ async fn run(
     );
     app.announce_reloads(systemd::announce);
     let settled = is_settled(app).await?;
-    offer_install_token(app, located).await?;
     // The admin socket last: whoever waits for where applications ask takes the first lines.
-    for told in [Door::Public, Door::Admin] {
-        for (_, address) in listeners.addresses().filter(|(door, _)| *door == told) {
-            banner::listening(&address.to_string());
-        }
+    let (public, admin): (Vec<_>, Vec<_>) =
+        listeners.addresses().partition(|(door, _)| *door == Door::Public);
+    let addresses = || public.iter().chain(&admin).map(|(_, address)| *address);
+    offer_install_token(app, addresses().next()).await?;
+    for address in addresses() {
+        banner::listening(address);
     }
     let (stop, stopped) = watch::channel(false);
     let surface = Arc::new(Surface::new(Arc::clone(app)));
@@ -204,14 +205,18 @@ async fn is_settled(app: &App) -> Result<bool, StartError> {
 }
 
 /// Where there was never an admin, mints the token that makes one, unless what is said would be kept.
-async fn offer_install_token(app: &App, located: &Located) -> Result<(), StartError> {
+/// It is shown with the command that uses it at `address`.
+async fn offer_install_token(app: &App, address: Option<&Address>) -> Result<(), StartError> {
     if !app.setup_pending()? {
         return Ok(());
     }
-    if app.wants_install_token()? && !banner::is_kept() {
+    if let Some(address) = address
+        && app.wants_install_token()?
+        && !banner::is_kept()
+    {
         match app.mint_install_token(By::system(), false).await {
             Ok(minted) => {
-                banner::install_token(&minted, located.settings.server.public_url.as_str());
+                banner::install_token(&minted, address);
                 return Ok(());
             }
             Err(Failure::Store(error)) => tracing::error!(%error, "no install token could be minted"),
