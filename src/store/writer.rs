@@ -106,6 +106,8 @@ impl Writer {
     /// Makes what was found durable before anything is built on it: after a crash it may have been in the
     /// system's memory alone. A disk that takes no writes is no reason not to serve readers.
     fn begin(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _at_disk = AtDisk::enter(&shared);
         if let Err(error) = self.engine.confirm(&self.shared.keys) {
             self.fall_ill(Health::after(&error));
         }

@@ -188,6 +188,19 @@ fn a_deactivated_client_has_no_links_and_no_cookies_for_as_long_as_that_lasts() 
 }
 
 #[test]
+fn the_links_of_a_client_are_listed_as_disabled_while_it_is_not_active() {
+    let mut world = World::new();
+    let client = world.client("acme");
+    world.link(client, None, false);
+    for (active, state) in [(false, State::Disabled), (true, State::Active)] {
+        world.set_active(client, active);
+        let page = Page { after: None, limit: 2 };
+        let rows = links::list(&world.shelf, client, Time::from_unix(world.now), &|_| None, &page).unwrap();
+        assert_eq!(rows.items.iter().map(|row| row.state).collect::<Vec<_>>(), [state]);
+    }
+}
+
+#[test]
 fn no_link_is_minted_for_a_client_that_is_not_active() {
     let mut world = World::new();
     let client = world.client("acme");

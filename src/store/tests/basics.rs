@@ -1,4 +1,4 @@
-use std::sync::{Barrier, OnceLock, Weak};
+use std::sync::{Barrier, mpsc};
 
 use super::{media::Watched, *};
 use crate::records::meta::{AuditHead, Setup};
@@ -301,25 +301,42 @@ fn operations_within_a_millisecond_are_told_apart_by_their_turns() {
 
 /// For the watchdog: an operation that hangs is the writer's fault, a disk that does is not.
 #[test]
-fn the_writer_is_at_the_disk_but_for_the_operations_themselves() {
-    let (at_disk, seen) = (Arc::new(OnceLock::<Weak<Shared>>::new()), Arc::new(AtomicU64::new(9)));
-    let (told, during) = (Arc::clone(&at_disk), Arc::clone(&seen));
+fn the_writer_is_at_the_disk_while_it_begins_and_commits_and_not_in_an_operation() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let (arrive, arrived) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let (arm, may_go_on) = (Arc::clone(&armed), Mutex::new(may_go_on));
     let medium = Medium::custom(Watched::new(move || {
-        if let Some(shared) = told.get().and_then(Weak::upgrade) {
-            during.store(u64::from(shared.waits_for_disk.load(Ordering::Acquire)), Ordering::Release);
+        let writes = std::thread::current().name() == Some("store-writer");
+        if writes && armed.swap(false, Ordering::AcqRel) {
+            arrive.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
         }
     }));
     let options = Options::default();
     let site = Site::new_on(medium, &options, &founding()).unwrap();
+    let halted = |store: &Store, at: &str| {
+        arrived.recv().unwrap();
+        assert!(store.waits_for_disk(), "{at}");
+        go_on.send(()).unwrap();
+    };
+
+    arm.store(true, Ordering::Release);
     let store = Store::start(site, &options, founding().id, founding().keys()).unwrap();
-    at_disk.set(Arc::downgrade(&store.0.shared)).unwrap();
-    let asked = store.clone();
-    let within = store.write_blocking(move |txn| {
-        txn.hint(TableId::Projects, b"a".to_vec(), b"1".to_vec());
-        Ok::<_, ()>(asked.waits_for_disk())
+    halted(&store, "while what was found is made durable");
+    put(&store, "a", "1").unwrap();
+
+    arm.store(true, Ordering::Release);
+    let writing = store.clone();
+    let written = std::thread::spawn(move || {
+        let asked = writing.clone();
+        writing.write_blocking(move |txn| {
+            txn.hint(TableId::Projects, b"b".to_vec(), b"2".to_vec());
+            Ok::<_, ()>(asked.waits_for_disk())
+        })
     });
-    assert_eq!(within, Ok(Ok(false)));
-    assert_eq!(seen.load(Ordering::Acquire), 1, "while the commit is written");
+    halted(&store, "while the commit is written");
+    assert_eq!(written.join().unwrap(), Ok(Ok(false)), "in the operation itself");
     let begun = std::time::Instant::now();
     while store.waits_for_disk() {
         assert!(begun.elapsed().as_secs() < 30, "it never comes back from there");
