@@ -75,6 +75,14 @@ fn a_revocation_of_more_than_one_operation_ends_the_session_that_asked_for_it_an
 }
 
 #[test]
+fn good_logins_at_once_are_all_let_in_however_few_may_fail() {
+    let daemon = Daemon::configured("[limits]\nfailed_logins_per_minute = 1\n");
+    daemon.root().post("/v1/users", json!({"email": "anna@example.org", "password": PASSWORD})).expect(201);
+    let statuses = at_once(12, |_| login(&daemon, "anna@example.org", PASSWORD).status);
+    assert_eq!(statuses, [201; 12]);
+}
+
+#[test]
 fn an_email_that_two_ask_for_at_once_is_given_once() {
     let daemon = Daemon::start();
     let root = daemon.root();

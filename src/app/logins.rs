@@ -1,8 +1,8 @@
 //! Failed logins, counted for each pair of address and e-mail, by a clock that cannot be set.
 //!
-//! An attempt is counted before it is judged and taken back if it was good, so that many at once get no
-//! further than as many one after the other. Memory is bounded: when it is full, the pair that is nearest
-//! to being forgotten anyway makes room.
+//! Many attempts at once get no further than as many one after the other: those that could be one too many wait
+//! until the ones before them are judged. Memory is bounded: when it is full, the pair that is nearest to being
+//! forgotten anyway makes room.
 
 use core::net::{IpAddr, Ipv6Addr};
 use std::{
@@ -11,9 +11,11 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     records::user::fold_email,
-    rules::logins::{Bucket, Full},
+    rules::logins::{Bucket, NoRoom, Outcome},
 };
 
 /// Pairs that are remembered at the most. Each failure costs a password's hash, so that far fewer come
@@ -34,49 +36,92 @@ struct Pair {
 pub struct Logins {
     began: Instant,
     buckets: Mutex<HashMap<Pair, Bucket>>,
+    judged: Notify,
 }
 
-/// An attempt that counts as failed until it is taken back.
+/// An attempt that is being judged. Dropped, it failed: whoever goes away before the answer gets no guess for
+/// nothing.
 #[derive(Debug)]
-#[must_use = "an attempt that was good has to be taken back"]
-pub struct Attempt {
+#[must_use = "an attempt that is dropped counts as failed"]
+pub struct Attempt<'a> {
+    logins: &'a Logins,
     pair: Pair,
     per_minute: u32,
+    outcome: Outcome,
+}
+
+impl Attempt<'_> {
+    /// It did not fail, or could not be judged.
+    pub fn no_failure(mut self) {
+        self.outcome = Outcome::NoFailure;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.logins.end(self);
+    }
+}
+
+/// The pair has failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// When it may try again, in seconds.
+    pub after_seconds: u64,
 }
 
 impl Default for Logins {
     fn default() -> Self {
-        Self { began: Instant::now(), buckets: Mutex::default() }
+        Self { began: Instant::now(), buckets: Mutex::default(), judged: Notify::new() }
     }
 }
 
 impl Logins {
-    /// Counts an attempt, if the pair may make one among `per_minute`; 0 is no limit.
-    pub fn begin(&self, per_minute: u32, ip: Option<IpAddr>, email: &str) -> Result<Attempt, Full> {
+    /// Has an attempt judged, if the pair may make one among `per_minute`; 0 is no limit. Waits for those
+    /// before it where it depends on them.
+    pub async fn begin(
+        &self,
+        per_minute: u32,
+        ip: Option<IpAddr>,
+        email: &str,
+    ) -> Result<Attempt<'_>, TooMany> {
         let pair = Pair { ip: ip.map(customer), email: fold_email(email) };
-        if per_minute == 0 {
-            return Ok(Attempt { pair, per_minute });
-        }
-        let now = self.now_micros();
-        let mut buckets = self.lock();
-        if buckets.len() >= PAIRS_MAX && !buckets.contains_key(&pair) {
-            make_room(&mut buckets, now);
-        }
-        let bucket = buckets.entry(pair.clone()).or_default();
-        bucket.add(per_minute, now)?;
-        Ok(Attempt { pair, per_minute })
-    }
-
-    /// Takes back an attempt that did not fail, or that could not be judged.
-    pub fn take_back(&self, attempt: &Attempt) {
-        let now = self.now_micros();
-        let mut buckets = self.lock();
-        if let Some(bucket) = buckets.get_mut(&attempt.pair) {
-            bucket.take_back(attempt.per_minute);
-            if bucket.is_empty(now) {
-                buckets.remove(&attempt.pair);
+        loop {
+            let judged = self.judged.notified();
+            match self.try_begin(per_minute, &pair) {
+                Ok(()) => return Ok(Attempt { logins: self, pair, per_minute, outcome: Outcome::Failed }),
+                Err(NoRoom::Full { after_seconds }) => return Err(TooMany { after_seconds }),
+                Err(NoRoom::Undecided) => judged.await,
             }
         }
+    }
+
+    fn try_begin(&self, per_minute: u32, pair: &Pair) -> Result<(), NoRoom> {
+        if per_minute == 0 {
+            return Ok(());
+        }
+        let now = self.now_micros();
+        let mut buckets = self.lock();
+        if buckets.len() >= PAIRS_MAX && !buckets.contains_key(pair) {
+            make_room(&mut buckets, now);
+        }
+        buckets.entry(pair.clone()).or_default().begin(per_minute, now)
+    }
+
+    fn end(&self, attempt: &Attempt<'_>) {
+        if attempt.per_minute == 0 {
+            return;
+        }
+        let now = self.now_micros();
+        let mut buckets = self.lock();
+        // One that had to make room is begun anew.
+        let bucket = buckets.entry(attempt.pair.clone()).or_default();
+        bucket.end(attempt.per_minute, now, attempt.outcome);
+        if bucket.is_empty(now) {
+            buckets.remove(&attempt.pair);
+        }
+        drop(buckets);
+        self.judged.notify_waiters();
     }
 
     fn now_micros(&self) -> u64 {
@@ -117,41 +162,77 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn a_pair_is_an_address_and_a_folded_email() {
-        let logins = Logins::default();
-        drop(logins.begin(1, Some(ip("192.0.2.1")), "anna@example.org").unwrap());
-        assert!(logins.begin(1, Some(ip("192.0.2.1")), " ANNA@example.org ").is_err());
-        assert!(logins.begin(1, Some(ip("::ffff:192.0.2.1")), "anna@example.org").is_err());
-        assert!(logins.begin(1, Some(ip("192.0.2.2")), "anna@example.org").is_ok());
-        assert!(logins.begin(1, Some(ip("192.0.2.1")), "bert@example.org").is_ok());
-        assert!(logins.begin(1, None, "anna@example.org").is_ok());
-        assert!(logins.begin(1, Some(ip("2001:db8::1")), "anna@example.org").is_ok());
-        assert!(logins.begin(1, Some(ip("2001:db8::ffff:2")), "anna@example.org").is_err());
-        assert!(logins.begin(1, Some(ip("2001:db8:0:1::1")), "anna@example.org").is_ok());
+    async fn fails(logins: &Logins, per_minute: u32, from: Option<IpAddr>, email: &str) -> bool {
+        logins.begin(per_minute, from, email).await.is_ok()
     }
 
-    #[test]
-    fn what_was_taken_back_is_not_remembered_and_0_remembers_nothing() {
+    #[tokio::test]
+    async fn a_pair_is_an_address_and_a_folded_email() {
+        let logins = Logins::default();
+        for (address, email, may) in [
+            (Some("192.0.2.1"), "anna@example.org", true),
+            (Some("192.0.2.1"), " ANNA@example.org ", false),
+            (Some("::ffff:192.0.2.1"), "anna@example.org", false),
+            (Some("192.0.2.2"), "anna@example.org", true),
+            (Some("192.0.2.1"), "bert@example.org", true),
+            (None, "anna@example.org", true),
+            (Some("2001:db8::1"), "anna@example.org", true),
+            (Some("2001:db8::ffff:2"), "anna@example.org", false),
+            (Some("2001:db8:0:1::1"), "anna@example.org", true),
+        ] {
+            assert_eq!(fails(&logins, 1, address.map(ip), email).await, may, "{address:?} {email}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_did_not_fail_is_not_remembered_and_0_remembers_nothing() {
         let logins = Logins::default();
         for _ in 0..50 {
-            let attempt = logins.begin(1, None, "anna@example.org").unwrap();
-            logins.take_back(&attempt);
+            logins.begin(1, None, "anna@example.org").await.unwrap().no_failure();
         }
-        drop(logins.begin(0, None, "anna@example.org").unwrap());
+        assert!(fails(&logins, 0, None, "anna@example.org").await);
         assert!(logins.lock().is_empty());
     }
 
-    #[test]
-    fn memory_is_bounded_and_the_worst_are_remembered() {
+    #[tokio::test]
+    async fn good_ones_at_once_wait_for_each_other_and_none_is_refused() {
+        let logins = Logins::default();
+        let first = logins.begin(1, None, "anna@example.org").await.unwrap();
+        let mut second = Box::pin(logins.begin(1, None, "anna@example.org"));
+        assert!(so_far(&mut second).await.is_none(), "undecided while the first is judged");
+        first.no_failure();
+        second.await.unwrap().no_failure();
+    }
+
+    #[tokio::test]
+    async fn one_that_waited_is_refused_when_those_before_it_failed() {
+        let logins = Logins::default();
+        let first = logins.begin(1, None, "anna@example.org").await.unwrap();
+        let mut second = Box::pin(logins.begin(1, None, "anna@example.org"));
+        assert!(so_far(&mut second).await.is_none(), "undecided while the first is judged");
+        drop(first);
+        assert_eq!(second.await.map(drop), Err(TooMany { after_seconds: 60 }));
+    }
+
+    /// What `promise` has come to by now.
+    async fn so_far<T>(promise: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        tokio::select! {
+            biased;
+            outcome = promise => Some(outcome),
+            () = core::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_the_worst_are_remembered() {
         let logins = Logins::default();
         for _ in 0..3 {
-            drop(logins.begin(3, None, "worst@example.org").unwrap());
+            assert!(fails(&logins, 3, None, "worst@example.org").await);
         }
         for number in 0..PAIRS_MAX + 100 {
-            drop(logins.begin(3, None, &format!("{number}@example.org")).unwrap());
+            assert!(fails(&logins, 3, None, &format!("{number}@example.org")).await);
         }
         assert_eq!(logins.lock().len(), PAIRS_MAX);
-        assert!(logins.begin(3, None, "worst@example.org").is_err());
+        assert!(!fails(&logins, 3, None, "worst@example.org").await);
     }
 }

@@ -48,20 +48,20 @@ impl App {
         judged: Result<String, Failed>,
     ) -> Result<String, Failure> {
         let per_minute = self.snapshot().settings.limits.failed_logins_per_minute;
-        let attempt = self.logins.begin(per_minute, ip, email).map_err(|full| {
+        let attempt = self.logins.begin(per_minute, ip, email).await.map_err(|too_many| {
             self.note_refusal(Refused::new(Action::LoginRefused, ip, "rate_limited"));
-            Failure::Refused(Refusal::RateLimited { after_seconds: full.after_seconds })
+            Failure::Refused(Refusal::RateLimited { after_seconds: too_many.after_seconds })
         })?;
         let outcome = match self.passwords.verify(password, judged.clone().ok()).await {
             Ok(holds) => judged.and_then(|hash| if holds { Ok(hash) } else { Err(Failed::WrongPassword) }),
             Err(failure) => {
-                self.logins.take_back(&attempt);
+                attempt.no_failure();
                 return Err(failure);
             }
         };
         match outcome {
             Ok(hash) => {
-                self.logins.take_back(&attempt);
+                attempt.no_failure();
                 Ok(hash)
             }
             Err(failed) => {
