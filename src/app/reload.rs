@@ -172,8 +172,10 @@ impl App {
     }
 
     /// Brings the store up to date with what was loaded at the start: the users of services, and the
-    /// store's own key under the current root key.
+    /// store's own key under the current root key. Waits for a reload that is under way, and goes by what it
+    /// brought.
     pub async fn settle_in(&self) -> Result<(), Failure> {
+        let _one_at_a_time = self.reloads.located.lock().await;
         let by = By::system();
         let configured = configured(&self.snapshot())?;
         let nonce = random()?;

@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod ground;
 mod power;
+mod reload;
 
 use std::collections::{BTreeSet, HashSet};
 
