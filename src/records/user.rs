@@ -34,7 +34,8 @@ pub struct User {
     pub active: bool,
     /// The password's argon2id hash (PHC string); none where it cannot log in by password.
     pub password: Option<String>,
-    /// Sessions opened under an earlier epoch are over.
+    /// Sessions opened under an earlier epoch are over. One that ended others is named by the second in which it
+    /// began; see [`Self::next_epoch`].
     pub session_epoch: u64,
     /// The name of the configured service that this is the user of.
     pub service: Option<String>,
@@ -70,6 +71,16 @@ impl User {
         let Some(id) = view.bytes(TableId::ServiceUsers, service.as_bytes())? else { return Ok(None) };
         let found = Self::shared_at(view, &id)?;
         Ok(found.filter(|user| user.service.as_deref() == Some(service)))
+    }
+
+    /// The epoch after this one, beginning `now`: it ends the sessions there are.
+    pub fn next_epoch(&self, now: Time) -> u64 {
+        self.session_epoch.saturating_add(1).max(now.unix())
+    }
+
+    /// When the sessions of earlier epochs ended.
+    pub const fn sessions_ended_at(&self) -> Time {
+        Time::from_unix(self.session_epoch)
     }
 
     /// Whether it is in `group`.

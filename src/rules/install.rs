@@ -147,7 +147,7 @@ fn come_back(
         groups,
         active: true,
         password: Some(password),
-        session_epoch: before.session_epoch.saturating_add(1),
+        session_epoch: before.next_epoch(txn.now()),
         updated_at: txn.now(),
         ..before.clone()
     };

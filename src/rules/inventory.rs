@@ -156,11 +156,11 @@ impl Condition {
 
     /// Whether `token` is to be ended: it is meant, and nobody ended it yet. One that expired or was used
     /// up is ended as well: a cookie may live on it, or a wrong clock be put right.
-    fn takes(&self, token: &Token) -> bool {
-        self.owner.is_none_or(|owner| token.owner == owner)
+    fn takes(&self, view: &dyn View, token: &Token) -> Result<bool, Fault> {
+        let meant = self.owner.is_none_or(|owner| token.owner == owner)
             && self.kind.is_none_or(|kind| token.kind == kind)
-            && self.created_before.is_none_or(|before| token.created_at < before)
-            && !token.is_revoked()
+            && self.created_before.is_none_or(|before| token.created_at < before);
+        Ok(meant && tokens::revoked_at(view, token)?.is_none())
     }
 
     /// The index that leads to them, and what its keys begin with.
@@ -206,8 +206,8 @@ pub fn matching(
     let page = Page { after, limit: BULK_ROWS_MAX };
     let listed = tables::page(view, index, &prefix, &page, &mut |key, _| {
         let Some(id) = key.last_chunk().copied().map(TokenId::from_bytes) else { return Ok(None) };
-        let token = Token::by_id(view, id)?.filter(|token| condition.takes(token));
-        Ok(token.map(|token| token.id))
+        let Some(token) = Token::by_id(view, id)? else { return Ok(None) };
+        Ok(condition.takes(view, &token)?.then_some(id))
     })?;
     Ok(listed)
 }
@@ -221,7 +221,11 @@ pub fn revoke_many(
 ) -> Result<u64, Refusal> {
     let mut taken = Vec::with_capacity(ids.len());
     for id in ids.iter().take(BULK_ROWS_MAX) {
-        taken.extend(Token::by_id(txn, *id)?.filter(|token| condition.takes(token)));
+        if let Some(token) = Token::by_id(txn, *id)?
+            && condition.takes(txn, &token)?
+        {
+            taken.push(token);
+        }
     }
     let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
     if taken.is_empty() {

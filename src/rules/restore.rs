@@ -277,7 +277,7 @@ impl Step<'_, '_> {
         let after = match self.theirs::<User>(replaced, &ours.key())? {
             Some(theirs) => stricter_user(&ours, theirs),
             None if ours.active => {
-                User { active: false, session_epoch: ours.session_epoch.saturating_add(1), ..ours.clone() }
+                User { active: false, session_epoch: ours.next_epoch(self.now), ..ours.clone() }
             }
             None => ours.clone(),
         };

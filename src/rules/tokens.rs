@@ -8,7 +8,8 @@ use crate::{
         host::{Replay, Sealed, SealedFor},
         meta::Count,
         tables,
-        token::{LastUsed, Owner, State, Token, Uses},
+        token::{Detail, LastUsed, Owner, State, Token, Uses},
+        user::User,
     },
     token::{self, Kind, Prefix, Secret, TokenHash, TokenId},
 };
@@ -148,6 +149,8 @@ pub struct Row {
     pub token: Token,
     /// What it is at this moment.
     pub state: State,
+    /// When it was revoked; see [`revoked_at`].
+    pub revoked_at: Option<Time>,
     /// How often it was used; none where uses are not counted.
     pub uses: Option<u64>,
     /// When and from where it was last used, what is still in memory included.
@@ -160,10 +163,22 @@ pub fn row(view: &dyn View, token: Token, now: Time, noted: Noted<'_>) -> Result
     let last_used = [stored, noted(token.id)].into_iter().flatten().max_by_key(|last| last.at);
     Ok(Row {
         state: verify::state_of(view, &token, now, last_used.map(|last| last.at))?,
+        revoked_at: revoked_at(view, &token)?,
         uses: token.max_uses.map(|_| Uses::of(view, &token)).transpose()?,
         last_used,
         token,
     })
+}
+
+/// When `token` was revoked: by itself, or with all sessions that its user had.
+pub fn revoked_at(view: &dyn View, token: &Token) -> Result<Option<Time>, Fault> {
+    let (None, Owner::User(id), Detail::Session { epoch, .. }) =
+        (token.revoked_at, token.owner, &token.detail)
+    else {
+        return Ok(token.revoked_at);
+    };
+    let ended_by = User::by_id(view, id)?.filter(|user| user.session_epoch != *epoch);
+    Ok(ended_by.map(|user| user.sessions_ended_at().max(token.created_at)))
 }
 
 /// One page of what `owner` has of one kind, newest first, from the index. A cursor is the id's bytes.

@@ -186,7 +186,7 @@ fn changed_user(txn: &Txn<'_>, before: &User, change: Change) -> User {
         groups: change.groups.unwrap_or_else(|| before.groups.clone()),
         active,
         password: change.password.or_else(|| before.password.clone()),
-        session_epoch: before.session_epoch.saturating_add(u64::from(ends_sessions)),
+        session_epoch: if ends_sessions { before.next_epoch(txn.now()) } else { before.session_epoch },
         updated_at: txn.now(),
         ..before.clone()
     }

@@ -98,7 +98,7 @@ impl World {
                 owner.is_none_or(|owner| token.owner == owner)
                     && kind.is_none_or(|kind| token.kind == kind)
                     && before.is_none_or(|before| token.created < before)
-                    && token.revoked.is_none()
+                    && self.model.revoked_at(token).is_none()
                     && !token.gone
             })
             .collect();

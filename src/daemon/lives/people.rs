@@ -102,7 +102,9 @@ impl World {
         back.groups.dedup();
         back.active = true;
         back.password = Some(password);
-        back.epoch += u64::from(known.is_some());
+        if known.is_some() {
+            back.end_sessions(self.model.now);
+        }
         assert_eq!((shown["id"].as_str(), &shown["groups"]), (Some(back.id.as_str()), &json!(back.groups)));
         let now = self.model.now;
         self.model.tokens[at].consumed = Some(now);
@@ -155,7 +157,9 @@ impl World {
             body["active"] = json!(active);
             after.active = active;
         }
-        after.epoch += u64::from(before.active && !after.active);
+        if before.active && !after.active {
+            after.end_sessions(self.model.now);
+        }
         let path = format!("/v1/users/{}", before.id);
         if let Some(status) = self.turned_away(&caller, Line::Everything) {
             self.expect(status, &caller, "PATCH", &path, Body::Json(body));
@@ -191,7 +195,7 @@ impl World {
         self.expect(200, &Caller::Socket, "PATCH", &path, body);
         let user = &mut self.model.users[user];
         user.password = Some(password);
-        user.epoch += 1;
+        user.end_sessions(self.model.now);
         self.model.log.push("user.password");
     }
 

@@ -70,6 +70,10 @@ impl User {
         }
     }
 
+    pub(super) fn end_sessions(&mut self, now: u64) {
+        self.epoch = now.max(self.epoch + 1);
+    }
+
     pub(super) fn administrates(&self) -> bool {
         self.active && !self.service && self.power() == Power::Administrate
     }
@@ -250,6 +254,14 @@ impl Model {
             (!token.on, State::Disabled),
         ];
         rules.into_iter().find(|(holds, _)| *holds).map_or(State::Active, |(_, state)| state)
+    }
+
+    /// When it was revoked: by itself, or with all sessions that its user had.
+    pub(super) fn revoked_at(&self, token: &Token) -> Option<u64> {
+        let Owner::User(user) = token.owner else { return token.revoked };
+        let epoch = self.users[user].epoch;
+        let ended = token.kind == Kind::Session && token.epoch != epoch;
+        token.revoked.or(ended.then_some(epoch.max(token.created)))
     }
 
     fn last_use(token: &Token) -> u64 {

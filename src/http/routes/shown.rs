@@ -118,7 +118,7 @@ impl TokenShown {
             created_at: rfc3339(token.created_at),
             expires_at: token.expires_at.map(rfc3339),
             last_used_at: row.last_used.map(|last| rfc3339(last.at)),
-            revoked_at: token.revoked_at.map(rfc3339),
+            revoked_at: row.revoked_at.map(rfc3339),
         }
     }
 }
@@ -167,7 +167,7 @@ impl MintedShown {
     /// The answer to whoever minted it.
     pub fn reply(minted: Minted) -> Reply {
         let uses = minted.token.max_uses.map(|_| 0);
-        let row = Row { token: minted.token, state: State::Active, uses, last_used: None };
+        let row = Row { token: minted.token, state: State::Active, revoked_at: None, uses, last_used: None };
         let shown = Self { row: TokenShown::of(&row), token: Shown(minted.secret) };
         Reply::json(StatusCode::CREATED, &shown).no_store()
     }

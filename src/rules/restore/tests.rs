@@ -406,7 +406,7 @@ fn a_user_who_was_made_since_is_off_and_has_no_session_left() {
     town.pass(10);
     let (restored, _) = restore(&town.shelf, Some(&older), town.now);
     let user = User::by_id(&restored, since.id).unwrap().unwrap();
-    assert_eq!((user.active, user.session_epoch, user.updated_at), (false, 1, town.time()));
+    assert_eq!((user.active, user.sessions_ended_at(), user.updated_at), (false, town.time(), town.time()));
 }
 
 #[test]
