@@ -234,6 +234,34 @@ fn a_reload_that_would_drop_a_key_in_use_is_refused_with_the_counts() {
 }
 
 #[test]
+fn a_start_without_a_key_that_is_still_needed_says_which_and_for_what() {
+    let mut daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    anna.mint_pat(json!({"name": "n", "format": "jwt"}));
+    daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));
+    let file = daemon.data().join("keyring");
+    let old = parsed(&std::fs::read_to_string(&file).unwrap())[0].1.clone();
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    let with_old = std::fs::read_to_string(&file).unwrap();
+    let without_old: String =
+        with_old.lines().filter(|line| !line.starts_with("old")).flat_map(|line| [line, "\n"]).collect();
+    daemon.stop();
+    support::daemon::write_private(&file, &without_old);
+    daemon.start_again();
+    let told = format!(
+        "the keyring lacks the key {old} (credentials sealed under it: 1, live tokens signed with it: 1)"
+    );
+    eventually("the log says so", || daemon.stderr().contains(&told).then_some(()));
+    let lacking = &daemon.root().get("/v1/admin/keys").expect(200)["lacking"];
+    assert_eq!(*lacking, json!([{"id": old, "sealed": 1, "tokens": 1}]));
+    let listed = daemon.cli(&["keys", "list"]);
+    assert!(listed.stderr.contains(&format!("the keyring lacks {old}, ")), "{listed:?}");
+    support::daemon::write_private(&file, &with_old);
+    daemon.cli(&["reload"]).expect(0);
+    assert_eq!(daemon.root().get("/v1/admin/keys").expect(200)["lacking"], json!([]));
+}
+
+#[test]
 fn after_reseal_the_store_opens_with_the_new_key_alone() {
     let mut daemon = Daemon::start();
     let host = daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));

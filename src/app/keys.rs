@@ -35,6 +35,8 @@ pub struct KeyUse {
 pub struct Keys {
     /// All of them, the current one first.
     pub keys: Vec<KeyUse>,
+    /// Keys that something needs, and that the keyring does not hold.
+    pub lacking: Vec<(KeyId, Need)>,
     /// Sealed rows that are damaged, so that nobody can tell which key they need.
     pub damaged: u64,
     /// Their file.
@@ -63,6 +65,7 @@ impl App {
             let keyring = &snapshot.keyring;
             let ids: Vec<KeyId> = keyring.ids().cloned().collect();
             let Needs { of: needs, damaged } = keys::needs(&*view, &ids, now)?;
+            let lacking = keys::lacking(&*view, keyring, now)?.into_iter().collect();
             let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
             let own = own_key_sealed_under(&own);
             let keys = ids.into_iter().map(|id| KeyUse {
@@ -71,11 +74,22 @@ impl App {
                 store_key: own == Some(id.as_str()),
                 id,
             });
-            Ok::<_, Failure>((keys.collect(), damaged))
+            Ok::<_, Failure>((keys.collect(), lacking, damaged))
         });
-        let (keys, damaged) = look.await.map_err(|_| Failure::Internal)??;
+        let (keys, lacking, damaged) = look.await.map_err(|_| Failure::Internal)??;
         let is_credential = matches!(place, KeyringPlace::Credential(_));
-        Ok(Keys { keys, damaged, file: place.path().to_owned(), is_credential })
+        Ok(Keys { keys, lacking, damaged, file: place.path().to_owned(), is_credential })
+    }
+
+    /// Says so in the log where something needs a key that the keyring does not hold. A start is not refused for it:
+    /// all that needs no such key goes on.
+    pub async fn tell_lacking_keys(&self) -> Result<(), Failure> {
+        let (snapshot, view, now) = (self.snapshot(), self.view(), self.now());
+        let look = tokio::task::spawn_blocking(move || keys::lacking(&*view, &snapshot.keyring, now));
+        for (key, need) in look.await.map_err(|_| Failure::Internal)?? {
+            tracing::error!("{}; it belongs there as `old`", lacks(&key, need));
+        }
+        Ok(())
     }
 
     /// Seals again under the current key what older ones sealed, step by step, each an operation of its own.
@@ -99,6 +113,13 @@ impl App {
     }
 }
 
+fn lacks(key: &KeyId, need: Need) -> String {
+    format!(
+        "the keyring lacks the key {key} (credentials sealed under it: {}, live tokens signed with it: {})",
+        need.sealed, need.tokens
+    )
+}
+
 /// Refuses where something needs one of `keys`, or may need it, naming them and the counts. A daemon that is started
 /// anew does not ask: that is left to whoever must drop a key over damaged rows all the same.
 pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Result<(), NotReloaded> {
@@ -108,9 +129,8 @@ pub(super) fn refuse_needed(view: &dyn View, keys: &[KeyId], now: Time) -> Resul
         .filter(|(_, need)| need.is_some())
         .map(|(key, need)| {
             format!(
-                "the keyring lacks the key {key} (credentials sealed under it: {}, live tokens signed with it: {}); \
-                 put it back, `bearerd keys reseal`, and revoke or wait for those tokens",
-                need.sealed, need.tokens
+                "{}; put it back, `bearerd keys reseal`, and revoke or wait for those tokens",
+                lacks(&key, need)
             )
         })
         .collect();

@@ -50,6 +50,16 @@ impl Keys {
                 }
                 let rows = keys.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
                 output::table(KEYS, &rows)?;
+                for key in keys.get("lacking").and_then(Value::as_array).into_iter().flatten() {
+                    let id = key.get("id").and_then(Value::as_str).unwrap_or_default();
+                    let number = |name: &str| key.get(name).and_then(Value::as_u64).unwrap_or_default();
+                    output::tell(&format!(
+                        "the keyring lacks {id}, and it is needed (credentials sealed under it: {}, live tokens \
+                         signed with it: {}); put it back as `old`",
+                        number("sealed"),
+                        number("tokens")
+                    ));
+                }
                 let damaged = keys.get("damaged").and_then(Value::as_u64).unwrap_or_default();
                 if damaged > 0 {
                     let rows = output::counted(damaged, "row");

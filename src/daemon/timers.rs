@@ -27,6 +27,7 @@ pub(super) fn start(app: &Arc<App>, settled: bool) -> JoinSet<()> {
     timers.spawn(upkeep(Arc::clone(app)));
     timers.spawn(walk(Arc::clone(app)));
     timers.spawn(systemd::watchdog(Arc::clone(app)));
+    timers.spawn(tell_lacking_keys(Arc::clone(app)));
     if !settled {
         timers.spawn(settle(Arc::clone(app)));
     }
@@ -72,6 +73,13 @@ async fn walk(app: Arc<App>) {
         if let Err(failure) = app.walk_step().await {
             tracing::warn!(%failure, "the walk through the store could not go on; it will");
         }
+    }
+}
+
+/// Once: what the keyring lacks at a reload, the reload says.
+async fn tell_lacking_keys(app: Arc<App>) {
+    if let Err(failure) = app.tell_lacking_keys().await {
+        tracing::warn!(%failure, "whether the keyring holds every key that is needed could not be seen");
     }
 }
 

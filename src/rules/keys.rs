@@ -3,8 +3,8 @@
 //! A key may go when nothing needs it any more. Portal cookies do not count: they die with their key, and
 //! whoever drops it means that.
 
-use core::ops::ControlFlow;
-use std::collections::BTreeMap;
+use core::ops::{Bound, ControlFlow};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Refusal, Terms,
@@ -17,8 +17,9 @@ use crate::{
         meta::raw,
         tables,
         token::{Format, Token},
+        view::Direction,
     },
-    token::{KeyId, seal},
+    token::{KeyId, Keyring, seal},
 };
 
 /// Rows that are sealed again in one operation of the writer: at 16 KiB each, 4 MiB.
@@ -75,6 +76,41 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
         need.tokens = live_tokens(view, key, now)?;
     }
     Ok(needs)
+}
+
+/// What needs keys that `keyring` does not hold, and cannot be had without them. Damaged rows are not among it.
+/// Looks at every sealed row, as [`needs`] does.
+pub fn lacking(view: &dyn View, keyring: &Keyring, now: Time) -> Result<BTreeMap<KeyId, Need>, Fault> {
+    let mut used = signers(view)?;
+    tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
+        let row = whole(Sealed::believe(view, key, stored))?;
+        used.extend(row.and_then(|row| seal::key_id(&row.envelope).ok().flatten().map(str::to_owned)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let unknown: Vec<KeyId> =
+        used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
+    let mut lacking = needs(view, &unknown, now)?.of;
+    lacking.retain(|_, need| need.is_some());
+    Ok(lacking)
+}
+
+/// The names of the keys that ever signed a JWT which is still stored. Each costs one look, however many it signed.
+fn signers(view: &dyn View) -> Result<BTreeSet<String>, Fault> {
+    let mut signers = BTreeSet::new();
+    let mut from = Vec::new();
+    loop {
+        let mut name = None;
+        let rest = (Bound::Included(from.as_slice()), Bound::Unbounded);
+        view.scan(TableId::TokensByRootKey, rest, Direction::Forwards, &mut |hint, _| {
+            name = hint.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
+            Ok(ControlFlow::Break(()))
+        })?;
+        let Some(mut name) = name else { return Ok(signers) };
+        signers.extend(core::str::from_utf8(&name).ok().map(str::to_owned));
+        // Behind all that begins with this name and the zero after it.
+        name.push(1);
+        from = name;
+    }
 }
 
 /// A record that was found; none where it cannot be believed.
@@ -180,7 +216,7 @@ mod tests {
     use crate::{
         records::{host::SealedFor, shelf::Shelf},
         settings::Settings,
-        token::{HostId, Keyring},
+        token::{HostId, TokenId},
     };
 
     fn id(name: &str) -> KeyId {
@@ -341,6 +377,27 @@ mod tests {
             2,
             "by a clock that was set back the expired one lives, the revoked one does not"
         );
+    }
+
+    #[test]
+    fn what_the_keyring_lacks_is_told_key_by_key() {
+        let mut shelf = sealed(&one(), 2);
+        for (signer, number) in [("one", 1), ("one", 2), ("one-more", 3), ("three", 4), ("two", 5)] {
+            let signed = TokenId::from_parts(1_000, [number; 10]);
+            let token = Token { id: signed, format: Format::Jwt(id(signer)), ..Token::supposed("general") };
+            for (table, key, value) in token.hints() {
+                shelf.tamper(table, &key, Some(value));
+            }
+            shelf.place(&token);
+        }
+        flip(&mut shelf, 1);
+        let told = |keyring: &Keyring| lacking(&shelf, keyring, Time::from_unix(2)).unwrap();
+        let need = |sealed, tokens| Need { sealed, tokens };
+        let others = [(id("one-more"), need(0, 1)), (id("three"), need(0, 1))];
+        assert_eq!(told(&both()), BTreeMap::from(others.clone()));
+        let mut all = BTreeMap::from(others);
+        all.insert(id("one"), need(1, 2));
+        assert_eq!(told(&both().without(&id("one")).unwrap()), all);
     }
 
     #[test]

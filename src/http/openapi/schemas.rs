@@ -425,8 +425,13 @@ pub const SCHEMAS: &[Schema] = &[
             member("file", Text, There),
             member("credential", Flag, There),
             member("keys", Many("Key"), There),
+            member("lacking", Many("LackingKey"), There),
             member("damaged", Number, There),
         ],
+    ),
+    schema(
+        "LackingKey",
+        &[member("id", Text, There), member("sealed", Number, There), member("tokens", Number, There)],
     ),
     schema(
         "Key",

@@ -18,9 +18,9 @@ use crate::{
         routes::shown::Shown,
         time::rfc3339,
     },
-    rules::access::Right,
+    rules::{access::Right, keys::Need},
     store::Health,
-    token::Kind,
+    token::{KeyId, Kind},
 };
 
 /// The routes for operators.
@@ -201,7 +201,15 @@ struct KeysShown {
     file: String,
     credential: bool,
     keys: Vec<KeyShown>,
+    lacking: Vec<LackingKeyShown>,
     damaged: u64,
+}
+
+#[derive(Serialize)]
+struct LackingKeyShown {
+    id: String,
+    sealed: u64,
+    tokens: u64,
 }
 
 #[derive(Serialize)]
@@ -330,11 +338,17 @@ fn keys_shown(keys: Keys) -> KeysShown {
         tokens: need.tokens,
         store_key,
     };
+    let lacking = |(id, need): (KeyId, Need)| LackingKeyShown {
+        id: id.to_string(),
+        sealed: need.sealed,
+        tokens: need.tokens,
+    };
     KeysShown {
         file: keys.file.display().to_string(),
         credential: keys.is_credential,
         damaged: keys.damaged,
         keys: keys.keys.into_iter().map(key).collect(),
+        lacking: keys.lacking.into_iter().map(lacking).collect(),
     }
 }
 
