@@ -155,15 +155,19 @@ impl Identity {
         lent && scope_takes_in(self.scope(), word)
     }
 
-    /// Its scope as others should read it: a reserved word that its owner could not give it at this moment
-    /// is left out, so that whoever goes by the scope alone is not told of a right that is gone.
+    /// Its scope as others should read it: instead of a reserved word that its owner could not give it at this
+    /// moment stands what is left of it, so that whoever goes by the scope alone is told of no right that is gone,
+    /// and of those that remain.
     pub fn scope_now(&self) -> Cow<'_, str> {
         let own = Power::of_groups(self.groups());
         let scope = self.scope();
         if Power::of_scope(scope) <= own {
             return Cow::Borrowed(scope);
         }
-        let left: Vec<&str> = scope.split(' ').filter(|word| Power::of_word(word) <= own).collect();
+        let mut left: Vec<&str> = scope.split(' ').filter(|word| Power::of_word(word) <= own).collect();
+        if own == Power::Operate && !left.contains(&OPERATOR) {
+            left.push(OPERATOR);
+        }
         Cow::Owned(left.join(" "))
     }
 

@@ -96,6 +96,7 @@ mod tests {
             |groups: &[&str], scope| identity(CredentialKind::Pat, groups, scope).scope_now().into_owned();
         assert_eq!(shown(&["admin"], "general admin"), "general admin");
         assert_eq!(shown(&["operator"], "general admin operator"), "general operator");
+        assert_eq!(shown(&["operator"], "general admin"), "general operator", "what is left of `admin`");
         assert_eq!(shown(&[], "general introspect x:y"), "general x:y");
         assert_eq!(shown(&[], "admin"), "");
     }
