@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use argon2::{
     Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
 use tokio::sync::Semaphore;
 
 use super::{Failure, random};
-use crate::{settings::Limits, token::Secret};
+use crate::{records::user::PasswordHash, settings::Limits, token::Secret};
 
 /// Bytes of salt; RFC 9106 section 3.1 recommends 16.
 const SALT_BYTES: usize = 16;
@@ -34,27 +34,27 @@ impl Passwords {
         }
     }
 
-    /// The argon2id hash of `password` under a fresh salt, as a PHC string.
-    pub async fn hash(&self, password: Secret) -> Result<String, Failure> {
+    /// The argon2id hash of `password` under a fresh salt.
+    pub async fn hash(&self, password: Secret) -> Result<PasswordHash, Failure> {
         let salt = random::<SALT_BYTES>()?;
         self.run(move || {
-            let hash: PasswordHash = Argon2::default()
+            let hash: phc::PasswordHash = Argon2::default()
                 .hash_password_with_salt(password.expose().as_bytes(), &salt)
                 .map_err(|_| Failure::Internal)?;
-            Ok(hash.to_string())
+            Ok(PasswordHash::new(hash.to_string()))
         })
         .await
     }
 
     /// Whether `password` is the one behind `hash`. Without a hash the answer is no, after the same work:
     /// whoever asks must not learn from the time whether there is anybody to log in.
-    pub async fn verify(&self, password: Secret, hash: Option<String>) -> Result<bool, Failure> {
+    pub async fn verify(&self, password: Secret, hash: Option<PasswordHash>) -> Result<bool, Failure> {
         self.run(move || {
             let password = password.expose().as_bytes();
-            if let Some(Ok(hash)) = hash.as_deref().map(PasswordHash::new) {
+            if let Some(Ok(hash)) = hash.as_ref().map(|hash| phc::PasswordHash::new(hash.expose())) {
                 return Ok(Argon2::default().verify_password(password, &hash).is_ok());
             }
-            let spent: Result<PasswordHash, _> =
+            let spent: Result<phc::PasswordHash, _> =
                 Argon2::default().hash_password_with_salt(password, &[0; SALT_BYTES]);
             std::hint::black_box(spent.is_ok());
             Ok(false)

@@ -5,7 +5,10 @@ use core::net::IpAddr;
 use super::{App, Failure, fresh};
 use crate::{
     metrics::Means,
-    records::{Action, Listed, Page, user::User},
+    records::{
+        Action, Listed, Page,
+        user::{PasswordHash, User},
+    },
     rules::{
         Denied, Reason, Refusal,
         access::Authorized,
@@ -45,8 +48,8 @@ impl App {
         ip: Option<IpAddr>,
         email: &str,
         password: Secret,
-        judged: Result<String, Failed>,
-    ) -> Result<String, Failure> {
+        judged: Result<PasswordHash, Failed>,
+    ) -> Result<PasswordHash, Failure> {
         let per_minute = self.snapshot().settings.limits.failed_logins_per_minute;
         let attempt = self.logins.begin(per_minute, ip, email).await.map_err(|too_many| {
             self.note_refusal(Refused::new(Action::LoginRefused, ip, "rate_limited"));

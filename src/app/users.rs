@@ -4,7 +4,10 @@ use core::net::IpAddr;
 
 use super::{App, Failure, random};
 use crate::{
-    records::{Listed, Page, user::User},
+    records::{
+        Listed, Page,
+        user::{PasswordHash, User},
+    },
     rules::{
         Denied, Forbidden, Reason, Refusal,
         access::Authorized,
@@ -122,7 +125,7 @@ impl App {
         Ok(())
     }
 
-    async fn hashed(&self, password: Option<Secret>) -> Result<Option<String>, Failure> {
+    async fn hashed(&self, password: Option<Secret>) -> Result<Option<PasswordHash>, Failure> {
         let Some(password) = password else { return Ok(None) };
         limits::password("password", password.expose())?;
         self.passwords.hash(password).await.map(Some)

@@ -15,7 +15,7 @@ use super::{
     host::{Host, Replay, Sealed, SealedFor},
     meta::{AuditHead, Count, HighestTime, PurgeHold, Setup},
     token::{Detail, Enrollment, Format, LastUsed, Link, Owner, Token, Tombstone, Uses},
-    user::User,
+    user::{PasswordHash, User},
 };
 use crate::token::{ClientId, HostId, Key, KeyId, Kind, TokenId, UserId};
 
@@ -138,7 +138,7 @@ fn people(lines: &mut Lines) {
         name: Some("Ada".to_owned()),
         groups: vec!["admin".to_owned(), "staff".to_owned()],
         active: true,
-        password: Some("$argon2id$".to_owned()),
+        password: Some(PasswordHash::new("$argon2id$".to_owned())),
         session_epoch: 3,
         service: None,
         created_at: THEN,

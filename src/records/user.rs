@@ -1,8 +1,11 @@
 //! A user: a person, or the user that a service acts as.
 
+use core::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 use super::{
     held::Holdable,
@@ -32,8 +35,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// Whether any of its credentials count.
     pub active: bool,
-    /// The password's argon2id hash (PHC string); none where it cannot log in by password.
-    pub password: Option<String>,
+    /// What its password is held against; none where it cannot log in by password.
+    pub password: Option<PasswordHash>,
     /// Sessions opened under an earlier epoch are over. One that ended others is named by the second in which it
     /// began; see [`Self::next_epoch`].
     pub session_epoch: u64,
@@ -45,6 +48,49 @@ pub struct User {
     pub updated_at: Time,
     /// See [`Deciding`].
     pub entry: u64,
+}
+
+/// The argon2id hash of a password, as a PHC string (RFC 9106): nothing to print, and wiped when it goes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes over a PHC string.
+    pub const fn new(phc: String) -> Self {
+        Self(phc)
+    }
+
+    /// The PHC string.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for PasswordHash {
+    fn from(phc: &str) -> Self {
+        Self::new(phc.to_owned())
+    }
+}
+
+impl PartialEq for PasswordHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for PasswordHash {}
+
+impl Drop for PasswordHash {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
 }
 
 impl User {

@@ -10,7 +10,7 @@ use crate::{
         Action, Actor, By, Fault, Params, TableId, Txn, View,
         meta::Setup,
         token::{Owner, Token},
-        user::{ADMIN, User},
+        user::{ADMIN, PasswordHash, User},
     },
     token::{Kind, TokenText, UserId},
 };
@@ -58,7 +58,7 @@ pub struct FirstAdmin {
     /// A name for people.
     pub name: Option<String>,
     /// The argon2id hash of the password.
-    pub password: String,
+    pub password: PasswordHash,
     /// Random bytes for the user's id.
     pub fresh_user: [u8; 10],
     /// Random bytes for the session.
@@ -136,7 +136,7 @@ fn come_back(
     txn: &mut Txn<'_>,
     before: &User,
     name: Option<String>,
-    password: String,
+    password: PasswordHash,
 ) -> Result<User, Refusal> {
     let mut groups = before.groups.clone();
     groups.push(ADMIN.to_owned());

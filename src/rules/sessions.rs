@@ -10,7 +10,7 @@ use crate::{
     records::{
         Action, Actor, By, Params, Txn,
         token::{Detail, Owner, Token},
-        user::User,
+        user::{PasswordHash, User},
     },
     token::{Kind, TokenId, UserId},
 };
@@ -24,7 +24,7 @@ pub struct Login {
     /// The user whose password was right.
     pub user: UserId,
     /// The hash that it was held against; another one by now is another password.
-    pub password: String,
+    pub password: PasswordHash,
     /// From where.
     pub ip: Option<core::net::IpAddr>,
     /// Random bytes for the token.

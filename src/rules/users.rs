@@ -9,7 +9,7 @@ use super::{Conflict, Refusal, access::Authorized};
 use crate::{
     records::{
         Action, Fault, Listed, Page, Params, Record, TableId, Txn, View, tables,
-        user::{SYSTEM_DOMAIN, User, fold_email},
+        user::{PasswordHash, SYSTEM_DOMAIN, User, fold_email},
     },
     token::UserId,
 };
@@ -24,7 +24,7 @@ pub struct NewUser {
     /// Groups, sorted, each once.
     pub groups: Vec<String>,
     /// The argon2id hash of a password.
-    pub password: Option<String>,
+    pub password: Option<PasswordHash>,
     /// The configured service that it is the user of.
     pub service: Option<String>,
 }
@@ -40,7 +40,7 @@ pub struct Change {
     /// Whether its credentials count.
     pub active: Option<bool>,
     /// The argon2id hash of a new password.
-    pub password: Option<String>,
+    pub password: Option<PasswordHash>,
 }
 
 /// Makes a user.

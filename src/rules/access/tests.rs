@@ -37,7 +37,7 @@ fn a_reserved_word_takes_in_those_below_it_and_no_word_of_the_product() {
 
 #[test]
 fn a_subject_is_told_by_its_type_and_its_id_and_by_nothing_of_its_row() {
-    let user = User { password: Some("a hash".to_owned()), ..User::supposed("a@b.c") };
+    let user = User { password: Some("a hash".into()), ..User::supposed("a@b.c") };
     let id = user.id.to_string();
     let user = Subject::User(Arc::new(user));
     let shown = format!("{user:?}");

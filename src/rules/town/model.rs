@@ -365,7 +365,7 @@ impl World {
     }
 
     fn password(&mut self, user: usize) {
-        let change = users::Change { password: Some("$hash".to_owned()), ..users::Change::default() };
+        let change = users::Change { password: Some("$hash".into()), ..users::Change::default() };
         self.town.update(self.model.users[user].id, change).unwrap();
         self.model.users[user].epoch += 1;
         self.model.log.push("user.password");

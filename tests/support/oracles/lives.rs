@@ -3,6 +3,7 @@
 
 use bearerd::records::meta::AuditHead;
 use bearerd::records::token::LastUsed;
+use bearerd::records::user::PasswordHash;
 use bearerd::records::{Time, Txn};
 use bearerd::rules::access::{Caller, Right, Who};
 use bearerd::rules::clients::{self, NewClient};
@@ -276,7 +277,10 @@ impl World {
         let change = match much % 3 {
             0 => users::Change { active: Some(false), ..users::Change::default() },
             1 => users::Change { active: Some(true), ..users::Change::default() },
-            _ => users::Change { password: Some(format!("hash {much}")), ..users::Change::default() },
+            _ => users::Change {
+                password: Some(PasswordHash::new(format!("hash {much}"))),
+                ..users::Change::default()
+            },
         };
         let active = change.active.unwrap_or(was);
         let ends = change.password.is_some() || (was && !active);
