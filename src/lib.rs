@@ -12,8 +12,8 @@
 //! - [`config`]: files in, complete and judged settings, keys and service secrets out.
 //! - [`app`]: one method an operation: draws randomness, runs the rule, hands over.
 //! - [`http`]: how it is *asked*.
-//! - [`cli`]: how an operator asks.
 //! - [`daemon`]: how it *runs*: signals, systemd, logging.
+//! - [`cli`]: how an operator asks; `serve` is the command that starts the daemon.
 //!
 //! Pure means: no clock, no randomness, no file, no socket, no engine, no async. A test reads the
 //! sources and holds them to it.

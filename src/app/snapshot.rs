@@ -1,8 +1,9 @@
 //! What is in force: settings, keys and secrets as one value, and how another takes its place.
 //!
-//! A request takes one snapshot and looks at it from beginning to end. A change of the store looks at the
-//! one that is in force at its own turn in the writer: behind a reload that was accepted it sees what the
-//! reload brought, even before that is on the disk, since they share its fate.
+//! Whoever decides takes one snapshot and looks at it from beginning to end: a request one for its caller, and one for
+//! what it asks once its body is there. A change of the store looks at the one that is in force at its own turn in the
+//! writer: behind a reload that was accepted it sees what the reload brought, even before that is on the disk, since
+//! they share its fate.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

@@ -1,8 +1,8 @@
 //! Files in, judged and complete settings, keys and service secrets out.
 //!
 //! Everything is read and judged before any of it counts: a start or a reload gets either the whole or the
-//! list of what is wrong. What the words of a file mean is decided by functions over text; only
-//! [`secret_file`] and [`keyring`] touch the file system.
+//! list of what is wrong. What the words of a file mean is decided by functions over text; what
+//! a file is, and who may read and write it, by [`secret_file`], [`keyring`] and [`data_directory`].
 
 pub mod data_directory;
 pub mod fault;

@@ -1,7 +1,8 @@
 //! The seam between the rules and the engine: ordered tables of bytes that can be read.
 //!
-//! Nothing above this line knows which engine keeps the tables. Three things are a `View`: the published
-//! read view, the batch that the writer has open, and a [`Txn`](super::txn::Txn) laid over either of them.
+//! Nothing above this line knows which engine keeps the tables. A `View` is the published read view, by itself or
+//! with the rows that are held in memory, the batch that the writer has open, or a [`Txn`](super::txn::Txn) laid over
+//! one of them.
 
 use core::ops::{Bound, ControlFlow};
 
