@@ -249,6 +249,17 @@ fn a_clock_that_goes_back_a_little_does_not_lengthen_the_hold() {
 }
 
 #[test]
+fn how_far_the_time_has_come_is_written_down_once_an_hour() {
+    let mut town = Town::new();
+    let mut seen = |pass| {
+        town.pass(pass);
+        town.change(|txn, _| may_run(txn)).unwrap();
+        town.now - PurgeHold::of(&town.shelf).unwrap().unwrap().seen.unix()
+    };
+    assert_eq!([seen(0), seen(3_599), seen(1), seen(3_599), seen(1)], [0, 3_599, 0, 3_599, 0]);
+}
+
+#[test]
 fn an_enrolment_goes_with_the_reply_that_is_kept_for_it_and_not_before() {
     use crate::token::HostId;
 

@@ -299,6 +299,24 @@ fn operations_within_a_millisecond_are_told_apart_by_their_turns() {
     assert_eq!(turn()[..2], [0, 0]);
 }
 
+#[test]
+fn a_refused_operation_writes_nothing_to_the_disk() {
+    let writes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&writes);
+    let medium = Medium::custom(Watched::new(move || {
+        counted.fetch_add(1, Ordering::AcqRel);
+    }));
+    let options = Options::default();
+    let site = Site::new_on(medium, &options, &founding()).unwrap();
+    let store = Store::start(site, &options, founding().id, founding().keys()).unwrap();
+    put(&store, "a", "1").unwrap();
+    let before = writes.load(Ordering::Acquire);
+    assert_eq!(store.write_blocking(|_| Err::<(), _>("no")), Ok(Err("no")));
+    assert_eq!(writes.load(Ordering::Acquire), before);
+    put(&store, "a", "2").unwrap();
+    assert!(writes.load(Ordering::Acquire) > before);
+}
+
 /// For the watchdog: an operation that hangs is the writer's fault, a disk that does is not.
 #[test]
 fn the_writer_is_at_the_disk_while_it_begins_and_commits_and_not_in_an_operation() {
