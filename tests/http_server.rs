@@ -548,8 +548,16 @@ async fn beyond_the_limit_who_is_served_stays_and_the_operator_gets_in() {
         client.say(get("/wait")).await;
         server.entered.recv().await.unwrap();
     }
-    assert_eq!(server.connect().await.rest().await, "");
-    assert_eq!(server.counts.turned_away.load(Relaxed), 1);
+    // Also one that says nothing, and one that says more than is ever read.
+    let more = post("/a", "Content-Length: 100000\r\n\r\n") + &"x".repeat(100_000);
+    for request in ["", &get("/a"), &more] {
+        let answer = server.exchange(request).await;
+        refused(&answer, 429);
+        assert_eq!(header(&answer, "retry-after"), Some("1"));
+        assert_eq!(header(&answer, "connection"), Some("close"));
+        assert!(answer.contains(r#""code":"rate_limited""#) && answer.ends_with('}'), "{answer}");
+    }
+    assert_eq!((server.counts.turned_away.load(Relaxed), server.counts.refused.load(Relaxed)), (3, 0));
     body_is(&server.connect_admin().await.get("/admin").await, "/admin");
     for client in [&mut first, &mut second] {
         server.go.notify_one();

@@ -34,6 +34,8 @@ use wire::Socket;
 
 /// Connections that the admin socket may have, beside those of everybody else.
 const ADMIN_CONNECTIONS_KEPT: usize = 32;
+/// Connections that may be told at once that there are too many; one beyond that is closed without a word.
+const TURNED_AWAY_KEPT: usize = 32;
 /// How long a connection on which nothing has come yet is kept when the server stops: its first request
 /// may be on its way.
 const GRACE: Duration = Duration::from_millis(250);
@@ -142,7 +144,7 @@ pub struct Counts {
     pub open: AtomicU64,
     /// Connections accepted.
     pub accepted: AtomicU64,
-    /// Connections closed at once because there were too many.
+    /// Connections answered 429, or closed at once, because there were too many.
     pub turned_away: AtomicU64,
     /// Failures to accept a connection.
     pub accept_failures: AtomicU64,
@@ -163,6 +165,7 @@ struct Context<H> {
     stop: watch::Receiver<bool>,
     public: Arc<Crowd>,
     admin: Arc<Crowd>,
+    turned_away: Arc<Crowd>,
 }
 
 /// Serves until `stop` becomes true, or its sender is gone, and everything in flight has ended or had
@@ -188,6 +191,7 @@ pub async fn serve<H, F>(
         stop,
         public: Arc::new(Crowd::within_means(limits.connections_max, limits.memory_bytes)),
         admin: Arc::new(Crowd::of(ADMIN_CONNECTIONS_KEPT)),
+        turned_away: Arc::new(Crowd::of(TURNED_AWAY_KEPT)),
     });
     if context.public.is_tight {
         let places = context.public.places_max();
@@ -271,8 +275,8 @@ impl<H> Context<H> {
         }
     }
 
-    /// Starts to serve a connection in the room kept for it, or in what somebody idle leaves; closes it at
-    /// once if everybody is being served.
+    /// Starts to serve a connection in the room kept for it, or in what somebody idle leaves. If everybody is
+    /// being served, it is told so, whatever it asks.
     async fn admit<F>(self: &Arc<Self>, socket: Socket, from: Facts, kept: Option<Room>)
     where
         H: Fn(Request) -> F + Send + Sync + 'static,
@@ -283,14 +287,12 @@ impl<H> Context<H> {
             Some(room) => Some(self.crowd(from.door).seat(room)),
             None => self.place(from.door).await,
         };
-        let Some(place) = place else {
-            self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
+        let is_welcome = place.is_some();
+        let Some(place) = place.or_else(|| self.turn_away()) else { return };
         let open = Open::count(place, Arc::clone(&self.counts));
         let context = Arc::clone(self);
         tokio::spawn(async move {
-            connection::attend(socket, from, context, &open.place.member).await;
+            connection::attend(socket, from, context, &open.place.member, is_welcome).await;
             drop(open);
         });
     }
@@ -315,11 +317,18 @@ impl<H> Context<H> {
         None
     }
 
+    /// A place for one that finds none, until it has read why; none where too many are being told.
+    fn turn_away(&self) -> Option<Place> {
+        self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.turned_away.free().map(|room| self.turned_away.seat(room))
+    }
+
     /// Waits until no connection is left. Each ends itself when the drain does.
     async fn drained(&self) {
         let everybody = async {
             self.public.empty().await;
             self.admin.empty().await;
+            self.turned_away.empty().await;
         };
         if timeout(self.limits.drain + CUT_PAUSE, everybody).await.is_err() {
             tracing::warn!("connections were left open at the end");

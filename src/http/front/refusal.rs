@@ -7,6 +7,9 @@ use crate::http::problem::{Problem, Words};
 /// What an answer to a method that is never allowed offers instead.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
+/// Seconds after which there may be room for another connection.
+const CROWDED_RETRY_SECONDS: u64 = 1;
+
 /// Why a request is refused before any route sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -54,6 +57,8 @@ pub enum Refusal {
     TooManyHeaders,
     /// Begun, and not ended in time.
     TooSlow,
+    /// Not looked at: there are too many connections.
+    Crowded,
 }
 
 impl Refusal {
@@ -82,6 +87,7 @@ impl Refusal {
             Self::TooLarge => "head_too_large",
             Self::TooManyHeaders => "too_many_headers",
             Self::TooSlow => "head_too_slow",
+            Self::Crowded => "too_many_connections",
         }
     }
 
@@ -93,6 +99,9 @@ impl Refusal {
             Self::Expectation => return Problem::ExpectationFailed,
             Self::TooLarge | Self::TooManyHeaders => return Problem::HeadTooLarge,
             Self::TooSlow => return Problem::RequestTimeout,
+            Self::Crowded => {
+                return Problem::RateLimited { retry_after_seconds: CROWDED_RETRY_SECONDS };
+            }
             Self::BareLineFeed => "A line of the head ends in a line feed alone.",
             Self::BareCarriageReturn => "The head has a carriage return without its line feed.",
             Self::ControlByte => "The head has a control character.",

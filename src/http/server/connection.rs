@@ -16,6 +16,7 @@ use super::crowd::Member;
 use super::wire::{REFUSED, Shared, Socket, Wire};
 use super::{Context, Door, Facts, GRACE, Request, stopped};
 use crate::http::body::RequestBody;
+use crate::http::front::Refusal;
 use crate::http::problem::Problem;
 use crate::http::reply::{Reply, ReplyBody};
 
@@ -34,14 +35,23 @@ pub(super) fn protocol(head_bytes_max: usize) -> http1::Builder {
     protocol
 }
 
-/// Serves a connection until either side ends it, or the server stops.
-pub(super) async fn attend<H, F>(socket: Socket, from: Facts, context: Arc<Context<H>>, member: &Arc<Member>)
-where
+/// Serves a connection until either side ends it, or the server stops. One that is not welcome is answered
+/// that there are too many, without a look at what it asks.
+pub(super) async fn attend<H, F>(
+    socket: Socket,
+    from: Facts,
+    context: Arc<Context<H>>,
+    member: &Arc<Member>,
+    is_welcome: bool,
+) where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let shared = Arc::new(Shared::default());
-    let wire = Wire::new(socket, context.limits, Arc::clone(&shared), Arc::clone(member));
+    let mut wire = Wire::new(socket, context.limits, Arc::clone(&shared), Arc::clone(member));
+    if !is_welcome {
+        wire.refuse(Refusal::Crowded);
+    }
     let ended = Arc::new(AtomicBool::new(true));
     let service = service_fn(|request| {
         answer(request, from, Arc::clone(&context), Arc::clone(&shared), Arc::clone(&ended))
@@ -116,8 +126,64 @@ where
 }
 
 fn refused<H>(from: Facts, context: &Context<H>, shared: &Shared) -> Reply {
-    context.counts.refused.fetch_add(1, Ordering::Relaxed);
     let Some(refusal) = shared.refusal.get() else { return Problem::Internal.into_reply().close() };
+    // One that was turned away was counted as that, and never read.
+    if *refusal != Refusal::Crowded {
+        context.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
     tracing::debug!(reason = refusal.name(), peer = ?from.peer, "a request was refused unread");
     refusal.problem().into_reply().close()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::server::{Counts, Crowd, Limits, TURNED_AWAY_KEPT};
+    use hyper::StatusCode;
+    use tokio::sync::watch;
+    use tokio::time::Duration;
+
+    const FAR: Duration = Duration::from_mins(1);
+
+    /// A server with nobody in it, whose handlers say that they have begun and never end.
+    fn context<F>(
+        stop: watch::Receiver<bool>,
+        handler: impl Fn(Request) -> F,
+    ) -> Arc<Context<impl Fn(Request) -> F>>
+    where
+        F: Future<Output = Reply>,
+    {
+        let limits = Limits {
+            head_bytes_max: 1024,
+            head: FAR,
+            request: FAR,
+            stall: FAR,
+            drain: Duration::ZERO,
+            connections_max: 1,
+            memory_bytes: None,
+        };
+        Arc::new(Context {
+            handler: Arc::new(handler),
+            limits,
+            counts: Arc::new(Counts::default()),
+            protocol: protocol(limits.head_bytes_max),
+            stop,
+            public: Arc::new(Crowd::of(limits.connections_max)),
+            admin: Arc::new(Crowd::of(1)),
+            turned_away: Arc::new(Crowd::of(TURNED_AWAY_KEPT)),
+        })
+    }
+
+    #[tokio::test]
+    async fn so_many_are_told_at_once_that_there_are_too_many_and_no_more() {
+        let (_stop, stopped) = watch::channel(false);
+        let context = context(stopped, |_| async { Reply::empty(StatusCode::OK) });
+        let told: Vec<_> = (0..TURNED_AWAY_KEPT).map(|_| context.turn_away()).collect();
+        assert!(told.iter().all(Option::is_some));
+        assert!(context.turn_away().is_none());
+        drop(told);
+        assert!(context.turn_away().is_some());
+        let turned_away = u64::try_from(TURNED_AWAY_KEPT).unwrap() + 2;
+        assert_eq!(context.counts.turned_away.load(Ordering::Relaxed), turned_away);
+    }
 }

@@ -23,8 +23,9 @@ const CONNECTION_BYTES: u64 = 48 * 1024;
 const MEMORY_SHARE: u64 = 3;
 /// However little memory there is.
 const PLACES_LEAST: u64 = 16;
-/// File descriptors that are not for connections: the store, the admin socket's, what a reload reads.
-const FILES_KEPT_MAX: u64 = 96;
+/// File descriptors that are not for connections: the store, the admin socket's, those who are turned away,
+/// what a reload reads.
+const FILES_KEPT_MAX: u64 = 128;
 
 /// The connections of one kind, and the places for them.
 #[derive(Debug)]

@@ -124,18 +124,23 @@ impl Wire {
     fn judge_held(&mut self) -> io::Result<()> {
         match self.gate.admit(&self.held) {
             Ok(bytes) => self.admitted = bytes,
-            Err(refusal) if self.gate.is_at_head() => self.refuse(refusal),
+            Err(refusal) if self.gate.is_at_head() => {
+                self.refuse(refusal);
+                return Ok(());
+            }
             Err(refusal) => return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.name())),
         }
         self.note_place();
         Ok(())
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    /// Puts a request of our own, which is answered with this refusal, in the place of what is held.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
         // The first refusal stands; there is never a second, since nothing is read after it.
         let _ = self.shared.refusal.set(refusal);
         self.held = STAND_IN.to_vec();
         self.admitted = STAND_IN.len();
+        self.note_place();
     }
 
     /// Says how far the reading has come, for the drain; and starts a new wait for each new head.
@@ -265,7 +270,6 @@ impl AsyncRead for Wire {
                         return Poll::Ready(Ok(()));
                     }
                     this.refuse(Refusal::TooSlow);
-                    this.note_place();
                     continue;
                 }
             }
