@@ -62,11 +62,13 @@ pub(super) async fn attend<H, F>(
         biased;
         // How a connection ended is its client's business; what went wrong in a request was told there.
         _ = connection.as_mut() => return,
-        () = member.asked_to_leave() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-            return;
-        }
+        () = member.asked_to_leave() => connection.as_mut().graceful_shutdown(),
+        () = stopped(&mut stop) => {}
+    }
+    // One that was asked to leave may have asked something in the same moment, and is answered first.
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
         () = stopped(&mut stop) => {}
     }
 
@@ -138,9 +140,12 @@ fn refused<H>(from: Facts, context: &Context<H>, shared: &Shared) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::server::{Counts, Crowd, Limits, TURNED_AWAY_KEPT};
+    use crate::http::server::{Counts, Crowd, Limits, Peer, TURNED_AWAY_KEPT};
     use hyper::StatusCode;
-    use tokio::sync::watch;
+    use std::future::pending;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+    use tokio::sync::{Notify, watch};
     use tokio::time::Duration;
 
     const FAR: Duration = Duration::from_mins(1);
@@ -172,6 +177,34 @@ mod tests {
             admin: Arc::new(Crowd::of(1)),
             turned_away: Arc::new(Crowd::of(TURNED_AWAY_KEPT)),
         })
+    }
+
+    #[tokio::test]
+    async fn one_that_asks_while_it_is_asked_to_leave_ends_with_the_drain_and_is_counted_as_cut() {
+        let (stop, stopped) = watch::channel(false);
+        let begun = Arc::new(Notify::new());
+        let begins = Arc::clone(&begun);
+        let context = context(stopped, move |_| {
+            begins.notify_one();
+            pending::<Reply>()
+        });
+        let place = context.public.seat(context.public.free().unwrap());
+        let member = Arc::clone(&place.member);
+        let (mut client, served) = UnixStream::pair().unwrap();
+        let from = Facts { peer: Peer::Unix { uid: 0, pid: None }, door: Door::Public };
+        let attending = tokio::spawn({
+            let (context, member) = (Arc::clone(&context), Arc::clone(&member));
+            async move { attend(Socket::Unix(served), from, context, &member, true).await }
+        });
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        begun.notified().await;
+        // It was idle when it was chosen, and its request came before it heard of that.
+        member.idles();
+        assert!(context.public.squeeze_in().await.is_none(), "it leaves, though it is being served");
+        assert!(!attending.is_finished());
+        stop.send(true).unwrap();
+        timeout(FAR, attending).await.expect("it ends with the drain").unwrap();
+        assert_eq!(context.counts.cut.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
