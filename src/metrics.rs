@@ -4,16 +4,18 @@
 //! is a closed list known at start (a route, a status, a kind, a reason); never a token, an id or a user.
 //! What is so at a moment (the store's size, say) is not kept here: whoever answers a scrape adds it.
 
+mod connections;
 pub mod exposition;
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+pub use self::connections::Connections;
 use self::exposition::{Family, Labels, Spread};
 use crate::{rules::Reason, token::Kind};
 
@@ -43,6 +45,7 @@ pub struct Metrics {
     verifications: [[AtomicU64; OUTCOMES]; PresentedKind::ALL.len()],
     failed: [AtomicU64; Means::ALL.len()],
     reloads: [AtomicU64; 2],
+    connections: Arc<Connections>,
 }
 
 /// A route as metrics name it.
@@ -173,9 +176,15 @@ impl Metrics {
         }
     }
 
+    /// What the server counts of its connections.
+    pub const fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
     /// The families of all that is counted here.
     pub fn families(&self) -> Vec<Family> {
         let mut families = self.requests.get().map(Requests::families).unwrap_or_default();
+        families.extend(self.connections.families());
         families.push(Family::counter(
             "bearerd_verifications",
             "Presented credentials by what they said they were and what came of it",

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use bearerd::http::body::RequestBody;
 use bearerd::http::reply::Reply;
-use bearerd::http::server::{Address, Counts, Door, Limits, Listeners, Peer, Request, serve};
+use bearerd::http::server::{Address, Door, Limits, Listeners, Peer, Request, serve};
+use bearerd::metrics::Connections;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ const LIMITS: Limits = Limits {
 struct Server {
     address: SocketAddr,
     admin: PathBuf,
-    counts: Arc<Counts>,
+    counts: Arc<Connections>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     /// Says when a request for `/wait` has reached its handler.
@@ -75,7 +76,7 @@ async fn start(limits: Limits) -> Server {
     let go = Arc::new(Notify::new());
     let going = Arc::clone(&go);
     let handler = Arc::new(move |request| handle(request, entering.clone(), Arc::clone(&going)));
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
     let served = tokio::spawn(serve(listeners, limits, Arc::clone(&counts), handler, stopping));
     Server { address, admin, counts, stop, served, entered, go, _folder: folder }

@@ -627,6 +627,28 @@ fn the_metrics_that_the_readme_names_are_told() {
     }
 }
 
+#[test]
+fn a_request_that_takes_too_long_or_is_refused_unread_is_counted() {
+    let daemon = Daemon::configured("[limits]\nrequest_seconds = 1\n");
+    let mut slow = daemon.nobody().connect();
+    slow.send(
+        "POST /v1/setup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{",
+    );
+    slow.answer().refused(408, "request_timeout");
+    let mut odd = daemon.nobody().connect();
+    odd.send("GET / HTTP/1.1\n\n");
+    odd.answer().refused(400, "bad_request");
+    let told = daemon.nobody().get("/metrics").text();
+    for line in [
+        r#"bearerd_http_requests_total{route="/v1/setup",method="POST",status="408"} 1"#,
+        r#"bearerd_http_connection_troubles_total{trouble="timed_out"} 1"#,
+        r#"bearerd_http_connection_troubles_total{trouble="refused_unread"} 1"#,
+        r#"bearerd_http_connection_troubles_total{trouble="turned_away"} 0"#,
+    ] {
+        assert!(told.lines().any(|own| own == line), "{line} in\n{told}");
+    }
+}
+
 /// Bytes that are no text, where a credential stands and where nothing goes by them.
 #[test]
 fn a_credential_that_is_no_text_is_refused_and_panics_nowhere() {

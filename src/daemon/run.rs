@@ -30,7 +30,7 @@ use crate::{
     config::Located,
     http::{
         dispatch::Surface,
-        server::{self, Address, Counts, Door, Limits, Request},
+        server::{self, Address, Door, Limits, Request},
     },
     records::{Actor, By},
 };
@@ -117,8 +117,8 @@ async fn run(
         Box::pin(async move { surface.answer(request).await })
     });
     let limits = Limits { memory_bytes: memory::limit(), ..Limits::of(&located.settings) };
-    let serving =
-        tokio::spawn(server::serve(listeners, limits, Arc::new(Counts::default()), handler, stopped));
+    let counts = Arc::clone(app.metrics().connections());
+    let serving = tokio::spawn(server::serve(listeners, limits, counts, handler, stopped));
     systemd::ready(&app.status_line());
     let mut timers = timers::start(app, settled);
     let reloading = attend(app, signals).await;

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use hyper::http::request::Parts;
+use hyper::{Method, StatusCode, header::HeaderValue, http::request::Parts};
 
 use super::{
     body::{Form, Query, RequestBody, read_object},
@@ -17,7 +17,7 @@ use super::{
     request_id::{REQUEST_ID, RequestIds},
     router::{Ask, Content, Errors, Found, Reads, Route, Router},
     routes,
-    server::{Facts, Request},
+    server::{Facts, Late, Request},
 };
 use crate::{
     app::{App, Snapshot},
@@ -43,7 +43,7 @@ impl Surface {
 
     /// Answers a request.
     pub async fn answer(&self, request: Request) -> Reply {
-        let Request { parts, body, from: facts } = request;
+        let Request { parts, body, from: facts, late } = request;
         // It is handed on from step to step: as a pointer, since it is large.
         let head = Box::new(parts);
         let began = Instant::now();
@@ -54,6 +54,7 @@ impl Surface {
             Found::Route { place, .. } => Some(*place),
             Found::OtherMethods | Found::Nothing => None,
         };
+        let underway = Underway { surface: self, place, method, id, began, late };
         let reply = match found {
             Found::Route { place, captured } => self.route(place, captured, head, body, facts).await,
             Found::OtherMethods => {
@@ -62,17 +63,8 @@ impl Surface {
             }
             Found::Nothing => Problem::NotFound.into(),
         };
-        let took = began.elapsed();
-        self.app.metrics().answered(place, method.as_str(), reply.status().as_u16(), took);
-        tracing::debug!(
-            request = id.to_str().ok(),
-            method = method.as_str(),
-            route = place.and_then(|place| self.router.at(place)).map_or("", |route| route.path),
-            status = reply.status().as_u16(),
-            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            "answered"
-        );
-        reply.header(REQUEST_ID, id)
+        underway.answered(reply.status());
+        reply.header(REQUEST_ID, underway.id.clone())
     }
 
     async fn route(
@@ -177,6 +169,41 @@ impl Surface {
             (right, _) => caller::of(&self.app, snapshot, right, head, facts).await?,
         };
         Ok(self.app.authorize(route.right, caller)?)
+    }
+}
+
+/// A request that has no answer yet. If it is dropped, since it takes too long, its answer is told all the same.
+struct Underway<'s> {
+    surface: &'s Surface,
+    place: Option<usize>,
+    method: Method,
+    id: HeaderValue,
+    began: Instant,
+    late: Late,
+}
+
+impl Underway<'_> {
+    /// Counts the answer and tells the log.
+    fn answered(&self, status: StatusCode) {
+        let Self { surface, place, method, id, began, .. } = self;
+        let took = began.elapsed();
+        surface.app.metrics().answered(*place, method.as_str(), status.as_u16(), took);
+        tracing::debug!(
+            request = id.to_str().ok(),
+            method = method.as_str(),
+            route = place.and_then(|place| surface.router.at(place)).map_or("", |route| route.path),
+            status = status.as_u16(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if let Some(status) = self.late.get() {
+            self.answered(*status);
+        }
     }
 }
 

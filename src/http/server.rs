@@ -8,9 +8,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
+use hyper::StatusCode;
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::body::RequestBody;
 use super::reply::Reply;
+use crate::metrics::Connections;
 use crate::settings::Settings;
 
 mod connection;
@@ -99,7 +101,13 @@ pub struct Request {
     pub body: RequestBody,
     /// The connection.
     pub from: Facts,
+    /// What it is answered if its handler takes too long.
+    pub late: Late,
 }
+
+/// The status of the answer to a request whose handler was not waited for. Whoever counts answers finds it here
+/// when it is dropped; it is empty for one that is dropped unanswered.
+pub type Late = Arc<OnceLock<StatusCode>>;
 
 /// How much and how long clients may. Body sizes are each route's own.
 #[derive(Debug, Clone, Copy)]
@@ -137,30 +145,11 @@ impl Limits {
     }
 }
 
-/// What happened to connections, for the metrics. All but the first only grow.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Connections open now.
-    pub open: AtomicU64,
-    /// Connections accepted.
-    pub accepted: AtomicU64,
-    /// Connections answered 429, or closed at once, because there were too many.
-    pub turned_away: AtomicU64,
-    /// Failures to accept a connection.
-    pub accept_failures: AtomicU64,
-    /// Requests refused before any route saw them.
-    pub refused: AtomicU64,
-    /// Requests whose body or whose answer took too long.
-    pub timed_out: AtomicU64,
-    /// Connections still busy when the drain ended.
-    pub cut: AtomicU64,
-}
-
 /// What all connections share.
 struct Context<H> {
     handler: Arc<H>,
     limits: Limits,
-    counts: Arc<Counts>,
+    counts: Arc<Connections>,
     protocol: http1::Builder,
     stop: watch::Receiver<bool>,
     public: Arc<Crowd>,
@@ -176,7 +165,7 @@ struct Context<H> {
 pub async fn serve<H, F>(
     listeners: Listeners,
     limits: Limits,
-    counts: Arc<Counts>,
+    counts: Arc<Connections>,
     handler: Arc<H>,
     stop: watch::Receiver<bool>,
 ) where
@@ -338,12 +327,12 @@ impl<H> Context<H> {
 
 /// A connection that is counted as open until this is dropped, also by a panic.
 struct Open {
-    counts: Arc<Counts>,
+    counts: Arc<Connections>,
     place: Place,
 }
 
 impl Open {
-    fn count(place: Place, counts: Arc<Counts>) -> Self {
+    fn count(place: Place, counts: Arc<Connections>) -> Self {
         counts.open.fetch_add(1, Ordering::Relaxed);
         Self { counts, place }
     }

@@ -24,7 +24,7 @@ use crate::{
     http::{
         body::RequestBody,
         dispatch::Surface,
-        server::{Door, Facts, Peer, Request},
+        server::{Door, Facts, Late, Peer, Request},
     },
     records::By,
     store::TimeSource,
@@ -200,7 +200,7 @@ impl House {
         };
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let (_, surface) = self.surface.as_ref().unwrap();
-        let request = Request { parts, body: RequestBody::of(bytes), from };
+        let request = Request { parts, body: RequestBody::of(bytes), from, late: Late::default() };
         let reply = self.runtime.block_on(surface.answer(request));
         let body = reply.bytes().cloned().unwrap_or_default();
         Told {

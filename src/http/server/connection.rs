@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::crowd::Member;
 use super::wire::{REFUSED, Shared, Socket, Wire};
-use super::{Context, Door, Facts, GRACE, Request, stopped};
+use super::{Context, Door, Facts, GRACE, Late, Request, stopped};
 use crate::http::body::RequestBody;
 use crate::http::front::Refusal;
 use crate::http::problem::Problem;
@@ -53,8 +53,10 @@ pub(super) async fn attend<H, F>(
         wire.refuse(Refusal::Crowded);
     }
     let ended = Arc::new(AtomicBool::new(true));
+    let late = Late::default();
     let service = service_fn(|request| {
-        answer(request, from, Arc::clone(&context), Arc::clone(&shared), Arc::clone(&ended))
+        let (ended, late) = (Arc::clone(&ended), Arc::clone(&late));
+        answer(request, from, Arc::clone(&context), Arc::clone(&shared), ended, late)
     });
     let mut connection = pin!(context.protocol.serve_connection(TokioIo::new(wire), service));
     let mut stop = context.stop.clone();
@@ -99,6 +101,7 @@ async fn answer<H, F>(
     context: Arc<Context<H>>,
     shared: Arc<Shared>,
     ended: Arc<AtomicBool>,
+    late: Late,
 ) -> Result<Response<ReplyBody>, Infallible>
 where
     H: Fn(Request) -> F,
@@ -109,7 +112,7 @@ where
         return Ok(refused(from, &context, &shared).into_response());
     }
     let body = RequestBody::under_way(incoming, Arc::clone(&ended));
-    let mut handled = pin!((context.handler)(Request { parts, body, from }));
+    let mut handled = pin!((context.handler)(Request { parts, body, from, late: Arc::clone(&late) }));
     let reply = match timeout(context.limits.request, handled.as_mut()).await {
         Ok(reply) => reply,
         // What an operator has done to the store as a whole, a backup say, takes as long as the store is large.
@@ -118,7 +121,10 @@ where
             context.counts.timed_out.fetch_add(1, Ordering::Relaxed);
             // Whose fault it is: the body was still to come, or all was there and we did not get to it.
             let all_there = ended.load(Ordering::Acquire);
-            if all_there { Problem::Unavailable } else { Problem::RequestTimeout }.into_reply().close()
+            let problem = if all_there { Problem::Unavailable } else { Problem::RequestTimeout };
+            // The connection ends with this answer, so that there is never a second one.
+            let _ = late.set(problem.status());
+            problem.into_reply().close()
         }
     };
     shared.streaming.store(reply.is_stream(), Ordering::Relaxed);
@@ -140,7 +146,7 @@ fn refused<H>(from: Facts, context: &Context<H>, shared: &Shared) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::server::{Counts, Crowd, Limits, Peer, TURNED_AWAY_KEPT};
+    use crate::http::server::{Connections, Crowd, Limits, Peer, TURNED_AWAY_KEPT};
     use hyper::StatusCode;
     use std::future::pending;
     use tokio::io::AsyncWriteExt;
@@ -170,7 +176,7 @@ mod tests {
         Arc::new(Context {
             handler: Arc::new(handler),
             limits,
-            counts: Arc::new(Counts::default()),
+            counts: Arc::new(Connections::default()),
             protocol: protocol(limits.head_bytes_max),
             stop,
             public: Arc::new(Crowd::of(limits.connections_max)),

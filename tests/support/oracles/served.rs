@@ -13,7 +13,7 @@ use bearerd::http::front::{Head, read};
 use bearerd::http::reply::Reply;
 use bearerd::http::router::{Errors, Found, Reads, Route, Router};
 use bearerd::http::routes;
-use bearerd::http::server::{Door, Facts, Peer, Request};
+use bearerd::http::server::{Door, Facts, Late, Peer, Request};
 use bearerd::records::Txn;
 use bearerd::records::meta::AuditHead;
 use bearerd::rules::access::Right;
@@ -292,7 +292,7 @@ impl House {
             What::Socket => Facts { peer: Peer::Unix { uid: 0, pid: None }, door: Door::Admin },
             _ => Facts { peer: Peer::Tcp(SocketAddr::from(([192, 0, 2, 1], 9))), door: Door::Public },
         };
-        Some(Request { parts, body: RequestBody::of(body.to_vec()), from })
+        Some(Request { parts, body: RequestBody::of(body.to_vec()), from, late: Late::default() })
     }
 
     /// Only who may by the contract is answered; who may not hears 401 or 403, and a fault is never ours.
@@ -321,8 +321,12 @@ impl House {
     fn denial(&self) -> Vec<u8> {
         let (parts, ()) = hyper::Request::builder().uri("/v1/me").body(()).unwrap().into_parts();
         let from = Facts { peer: Peer::Tcp(SocketAddr::from(([192, 0, 2, 1], 9))), door: Door::Public };
-        let reply =
-            self.runtime.block_on(self.surface.answer(Request { parts, body: RequestBody::of(""), from }));
+        let reply = self.runtime.block_on(self.surface.answer(Request {
+            parts,
+            body: RequestBody::of(""),
+            from,
+            late: Late::default(),
+        }));
         reply.bytes().map(|bytes| bytes.to_vec()).unwrap_or_default()
     }
 
