@@ -41,6 +41,21 @@ fn told(answer: &Answer) -> Vec<String> {
 }
 
 #[test]
+fn what_a_policy_misses_is_counted_under_its_own_word() {
+    let daemon = Daemon::configured(POLICIES);
+    let anna = daemon.user("anna@example.org", &["berlin"]);
+    let pat = daemon.bearer(&anna.any_pat());
+    for policy in ["@reports", "@staff", "@agents", "@nothing"] {
+        pat.get(&format!("/v1/authorize/{policy}")).expect(403);
+    }
+    let metrics = daemon.nobody().get("/metrics").text();
+    for word in ["scope", "group", "kind", "policy"] {
+        let line = format!(r#"bearerd_verifications_total{{kind="pat",result="{word}"}} 1"#);
+        assert!(metrics.lines().any(|own| own == line), "{line} in\n{metrics}");
+    }
+}
+
+#[test]
 fn the_default_policy_admits_sessions_pats_and_services() {
     let daemon = Setup::new().service("gateway", &["x"]).start();
     let anna = daemon.user("anna@example.org", &["berlin"]);

@@ -524,6 +524,11 @@ fn while_the_store_cannot_be_written_verification_goes_on_and_service_comes_back
     daemon.root().get("/v1/admin/backup").refused(507, "storage_full");
     let status = daemon.bearer(&counted).get("/v1/authorize").status;
     assert!([401, 403, 503, 507].contains(&status), "a use that cannot be counted is not granted: {status}");
+    if status == 403 {
+        let metrics = daemon.nobody().get("/metrics").text();
+        let line = r#"bearerd_verifications_total{kind="pat",result="uncounted"} 1"#;
+        assert!(metrics.lines().any(|own| own == line), "{line} in\n{metrics}");
+    }
     limit(&daemon, Resource::Fsize, None);
     let made = within(std::time::Duration::from_secs(10), "changes are accepted again", || {
         let answer = anna.post("/v1/tokens", json!({"name": "back"}));

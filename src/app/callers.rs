@@ -11,7 +11,7 @@ use crate::{
         token::{Detail, Token},
     },
     rules::{
-        Denied, Forbidden, Reason, Refusal,
+        Denied, Reason, Refusal,
         access::{self, Caller, Right, Who},
         policy,
         verify::{self, Asking, Good, Presented},
@@ -140,7 +140,10 @@ impl App {
             Ok(good)
         });
         let outcome = match first {
-            Ok(good) if good.is_counted() => Box::pin(self.count_use(presented, asking, wanted)).await?,
+            Ok(good) if good.is_counted() => {
+                let counted = Box::pin(self.count_use(presented, asking, wanted)).await;
+                counted.inspect_err(|_| self.judged(kind_of(presented), Some(Reason::Uncounted)))?
+            }
             other => other,
         };
         if let Err(Refusal::Denied(Denied { reason: Reason::Expired, .. })) = &outcome
@@ -203,8 +206,7 @@ impl App {
                 Err(self.refused(denied, from))
             }
             Err(Refusal::Forbidden(why)) => {
-                let reason = if why == Forbidden::Kind { Reason::Kind } else { Reason::Scope };
-                self.judged(kind, Some(reason));
+                self.judged(kind, Some(why.into()));
                 tracing::info!(
                     reason = %why,
                     token = presented.token().map(tracing::field::display),

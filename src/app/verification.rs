@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     App, Failure, Snapshot,
-    callers::{BEARER_KINDS, Wanted},
+    callers::{BEARER_KINDS, Wanted, kind_of},
 };
 use crate::{
     metrics::{Means, PresentedKind},
@@ -203,6 +203,7 @@ impl App {
         if counted.is_empty() {
             return Ok(Vec::new());
         }
+        let kinds: Vec<PresentedKind> = counted.iter().map(|entry| kind_of(&entry.presented)).collect();
         let written = self
             .store()
             .write(move |txn| {
@@ -217,6 +218,9 @@ impl App {
             Ok(judged) => Ok(judged?),
             Err(error) => {
                 tracing::warn!(%error, "counted tokens of a batch are refused: their uses cannot be written");
+                for kind in kinds {
+                    self.judged(kind, Some(Reason::Uncounted));
+                }
                 Ok(Vec::new())
             }
         }

@@ -220,9 +220,26 @@ reasons! {
     OwnerInactive "owner_inactive" "Its owner is deactivated.",
     Address "address" "It may not be used from there.",
     Scope "scope" "It does not carry a scope that is asked for.",
+    Group "group" "Its owner is in no group that is asked for.",
+    Policy "policy" "There is no policy of the name that was asked for.",
+    Escalation "escalation" "More was asked for than it may give.",
     Exhausted "exhausted" "Its uses have run out.",
+    Uncounted "uncounted" "Its uses are counted, and this one could not be written.",
     Hostname "hostname" "It enrols a host of another name.",
     Replayed "replayed" "It was used, being for one use, and is presented by somebody else.",
+}
+
+impl From<Forbidden> for Reason {
+    fn from(why: Forbidden) -> Self {
+        match why {
+            Forbidden::Kind => Self::Kind,
+            Forbidden::Group => Self::Group,
+            Forbidden::Scope => Self::Scope,
+            Forbidden::Policy => Self::Policy,
+            Forbidden::Uncounted => Self::Uncounted,
+            Forbidden::Escalation => Self::Escalation,
+        }
+    }
 }
 
 impl Reason {
