@@ -70,12 +70,9 @@ impl App {
         if after.is_none() {
             self.change_own(|txn, _| purge::may_run(txn)).await?;
         }
-        let (store, snapshot, now) = (self.store().clone(), self.snapshot(), self.now());
-        // Thousands of rows with their MACs: not for the threads that answer.
-        let look = tokio::task::spawn_blocking(move || {
-            purge::candidates(&*store.view(), &snapshot.settings, now, after)
-        });
-        let listed = look.await.map_err(|_| Failure::Internal)??;
+        let snapshot = self.snapshot();
+        let listed =
+            self.look_long(move |view, now| purge::candidates(view, &snapshot.settings, now, after)).await?;
         let ids = listed.items;
         let removed = if ids.is_empty() {
             0

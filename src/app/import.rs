@@ -15,9 +15,10 @@ impl App {
         let ids = || Ok::<_, Failure>(FreshIds { token: random()?, owner: random()? });
         let fresh = lines.iter().map(|_| ids()).collect::<Result<Vec<_>, _>>()?;
         if dry {
-            let (view, by) = (self.view(), who.by());
-            let mut txn = Txn::new(&*view, self.store().now_ms());
-            return Ok(import::take_in(&mut txn, &by, &lines, &fresh)?);
+            let (by, now_ms) = (who.by(), self.store().now_ms());
+            return self
+                .look_long(move |view, _| import::take_in(&mut Txn::new(view, now_ms), &by, &lines, &fresh))
+                .await;
         }
         self.change(who, move |txn, _, who| import::take_in(txn, &who.by(), &lines, &fresh)).await
     }

@@ -177,6 +177,16 @@ impl App {
         Ok(rule(&*self.view(), self.now())?)
     }
 
+    /// The same for a rule that reads thousands of rows with their MACs: not for the threads that answer.
+    pub async fn look_long<T: Send + 'static>(
+        &self,
+        rule: impl FnOnce(&dyn View, Time) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (view, now) = (self.view(), self.now());
+        let look = tokio::task::spawn_blocking(move || rule(&*view, now));
+        Ok(look.await.map_err(|_| Failure::Internal)??)
+    }
+
     /// The last use of `token` that is noted in memory and may not have reached the store.
     pub(crate) fn noted(&self, token: TokenId) -> Option<records::token::LastUsed> {
         noted(&self.last_used, token)

@@ -126,7 +126,8 @@ impl App {
         let mut after = None;
         let mut began = false;
         loop {
-            let listed = self.look(|view, _| inventory::matching(view, &condition, after.take()))?;
+            let from = after.take();
+            let listed = self.look_long(move |view, _| inventory::matching(view, &condition, from)).await?;
             let ids = listed.items;
             outcome.matches = outcome.matches.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
             if !dry_run && !ids.is_empty() {
@@ -147,7 +148,6 @@ impl App {
             if after.is_none() {
                 return Ok(outcome);
             }
-            tokio::task::yield_now().await;
         }
     }
 }

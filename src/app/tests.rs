@@ -11,9 +11,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use self::{
     changes::CHANGES,
-    ground::{Ground, World},
+    ground::{Ground, Image, World},
 };
-use crate::{app::random, records::Action};
+use crate::{
+    app::random,
+    records::Action,
+    rules::{access::Right, inventory::Condition},
+    token::Kind,
+};
 
 /// How many points a test looks at: what the variable says, or `usual`.
 fn wanted(variable: &str, usual: usize) -> usize {
@@ -66,4 +71,33 @@ fn a_million_draws_repeat_nothing() {
         nonces.insert(<[u8; 12]>::try_from(&nonce[12..]).unwrap());
     }
     assert_eq!((secrets.len(), nonces.len()), (draws, draws));
+}
+
+/// While all threads for such work are busy, it waits, and the one thread that answers goes on.
+#[test]
+fn what_reads_thousands_of_rows_keeps_off_the_threads_that_answer() {
+    let world = World::over(&Ground::new(), Image::Complete);
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (leave, left) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || left.recv());
+        let who = world.root(Right::Administrate).unwrap();
+        let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
+        let revoking = tokio::spawn({
+            let (app, who) = (world.app.clone(), who.clone());
+            async move { app.revoke_many(&who, condition, true).await }
+        });
+        let importing = tokio::spawn({
+            let app = world.app.clone();
+            async move { app.import(&who, Vec::new(), true).await }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!revoking.is_finished() && !importing.is_finished(), "done on the thread that answers");
+        drop(leave);
+        assert!(busy.await.unwrap().is_err());
+        assert!(revoking.await.unwrap().unwrap().matches > 0);
+        importing.await.unwrap().unwrap();
+    });
 }
