@@ -13,6 +13,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::problem::Problem;
+use crate::token;
 
 mod json;
 mod params;
@@ -143,27 +144,44 @@ fn is_media_type(said: &str, media_type: &str) -> bool {
     name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
 }
 
-/// Whether a name that a client sent may be repeated to it: a plain word, not too long.
-fn is_plain(name: &str) -> bool {
-    const NAME_CHARS_MAX: usize = 64;
-    (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+/// The longest name that is repeated. A token of ours is longer.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Whether a name that a client sent may be repeated to it: short, without control characters, and no beginning of
+/// a token or of a JWT, in case a secret slipped into the place of a name.
+fn is_fit(name: &str) -> bool {
+    name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(char::is_control) && !is_like_token(name)
+}
+
+/// Whether it could be a part of a token of ours, with its tag and the beginning of its id, or of a JWT.
+fn is_like_token(name: &str) -> bool {
+    let has_id = |kind: token::Kind| {
+        let tag = format!("_{}_", kind.tag());
+        name.split_once(&tag).is_some_and(|(_, id)| id.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    name.starts_with("eyJ") || token::Kind::ALL.into_iter().any(has_id)
+}
+
+/// A name as a list shows it: as it is where it is a plain word, in quotes otherwise.
+fn shown(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) { name.to_owned() } else { format!("\"{name}\"") }
 }
 
 /// How many unknown names of one request are repeated.
 const UNKNOWN_NAMES_MAX: usize = 8;
 
-/// The refusal of names that are not known, as they follow each other in the request. Only plain words are
-/// repeated, and not too many; the others are counted.
+/// The refusal of names that are not known, as they follow each other in the request. Only what is fit for it is
+/// repeated, and not too much; the others are counted.
 fn unknown(names: &[&str], what: &'static str) -> Problem {
-    let mut plain = names.iter().copied().filter(|name| is_plain(name));
-    let Some(first) = plain.next() else {
+    let mut fit = names.iter().copied().filter(|name| is_fit(name));
+    let Some(first) = fit.next() else {
         return Problem::InvalidField {
             field: None,
             detail: format!("There is an unknown {what} in this request.").into(),
         };
     };
-    let mut others: Vec<String> = plain.take(UNKNOWN_NAMES_MAX - 1).map(str::to_owned).collect();
+    let mut others: Vec<String> = fit.take(UNKNOWN_NAMES_MAX - 1).map(shown).collect();
     let unnamed = names.len().saturating_sub(others.len()).saturating_sub(1);
     if unnamed > 0 {
         others.push(format!("{unnamed} more"));
@@ -220,20 +238,32 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_word_of_at_most_64_characters_is_repeated() {
-        for (name, plain) in [
+    fn a_name_of_at_most_64_characters_is_repeated_unless_it_could_be_a_secret() {
+        let pat = "bdr_pat_01jd8w3m5ze8vr3pa0n2q9k6ms0123456789abcdefghijklmnopqrstuvwxyzABCDEFG012345";
+        for (name, fit) in [
             ("name", true),
-            ("A_0", true),
+            ("", true),
+            ("$schema", true),
+            ("@type", true),
+            ("a b", true),
+            ("name ", true),
+            ("a/b:c", true),
+            ("my_pat_id", true),
+            ("keyJ", true),
+            ("<script>", true),
             (&"a".repeat(64), true),
+            (&"é".repeat(64), true),
             (&"a".repeat(65), false),
-            ("", false),
-            ("a-b.c", true),
-            ("a b", false),
-            ("<script>", false),
-            ("é", false),
+            (&"é".repeat(65), false),
             ("a\n", false),
+            ("a\u{7f}", false),
+            ("a\u{85}", false),
+            (pat, false),
+            (&pat[..40], false),
+            (&format!("x{}", &pat[3..50]), false),
+            ("eyJhbGciOiJIUzI1NiJ9", false),
         ] {
-            assert_eq!(is_plain(name), plain, "{name:?}");
+            assert_eq!(is_fit(name), fit, "{name:?}");
         }
     }
 
@@ -245,7 +275,12 @@ mod tests {
         }
         check(&["a"], "a", "is not a field of this request");
         check(&["z", "x-1", "a.b"], "z", "is not a field of this request; neither are: x-1, a.b");
-        check(&["<b>", "z", "é"], "z", "is not a field of this request; neither are: 2 more");
+        check(&["a\n", "z", "\0"], "z", "is not a field of this request; neither are: 2 more");
+        check(
+            &["$a", "", "é", "b c"],
+            "$a",
+            "is not a field of this request; neither are: \"\", \"é\", \"b c\"",
+        );
         let all: Vec<String> = (1..=UNKNOWN_NAMES_MAX + 1).map(|number| format!("n{number}")).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let eight = "is not a field of this request; neither are: n2, n3, n4, n5, n6, n7, n8";

@@ -293,7 +293,8 @@ mod tests {
             field: None,
             detail: "There is an unknown parameter in this request.".into(),
         };
-        check_query("%3Cb%3E=1", Some(nameless));
+        check_query("a%0a=1", Some(nameless));
+        check_query("%3Cb%3E=1", Some(Problem::field("<b>", "is not a parameter of this request")));
     }
 
     #[test]
