@@ -155,7 +155,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Word(words) => json!({ "type": "string", "enum": words }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Time => json!({ "type": "string", "format": "date-time" }),
+        Kind::End => json!({ "type": "string", "format": "date-time" }),
         Kind::Object { .. } => json!({ "type": "object" }),
         Kind::Texts { items_max, bytes_max } | Kind::Secrets { items_max, bytes_max } => json!({
             "type": "array", "maxItems": items_max,

@@ -15,10 +15,19 @@ pub fn rfc3339(time: Time) -> String {
 
 /// The second that an RFC 3339 time in UTC lies in; none for any other text, or one before the epoch.
 pub fn parse_rfc3339(text: &str) -> Option<Time> {
-    // The library takes `+00:00` as well; here UTC has one spelling.
-    let text = text.ends_with('Z').then_some(text)?;
+    // The library takes `+00:00` as well, and a point without digits; here UTC has one spelling, and a fraction some.
+    let text = text.strip_suffix('Z').filter(|rest| !rest.ends_with('.')).map(|_| text)?;
     let moment: SystemTime = humantime::parse_rfc3339(text).ok()?;
     moment.duration_since(UNIX_EPOCH).ok().map(|since| Time::from_unix(since.as_secs()))
+}
+
+/// The same for the end of a span: the first second that does not begin before that time. What happened in the second
+/// in which a time with a fraction lies is kept as that whole second, and may lie before it.
+pub fn parse_rfc3339_end(text: &str) -> Option<Time> {
+    let second = parse_rfc3339(text)?;
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let is_within = fraction.bytes().any(|digit| matches!(digit, b'1'..=b'9'));
+    Some(second.plus(u64::from(is_within)))
 }
 
 #[cfg(test)]
@@ -36,10 +45,23 @@ mod tests {
             "yesterday",
             "2026-11-22",
             "2026-11-22T05:41:54+00:00",
+            "2026-11-22T05:41:54.Z",
             "2026-11-22T05:41:54+01:00",
             "1969-12-31T23:59:59Z",
         ] {
             assert_eq!(parse_rfc3339(other), None, "{other}");
         }
+    }
+    #[test]
+    fn the_end_of_a_span_takes_in_the_second_that_it_lies_in() {
+        for (text, second) in [
+            ("2026-11-22T05:41:54Z", 1_795_326_114),
+            ("2026-11-22T05:41:54.000Z", 1_795_326_114),
+            ("2026-11-22T05:41:54.9Z", 1_795_326_115),
+            ("2026-11-22T05:41:54.000000001Z", 1_795_326_115),
+        ] {
+            assert_eq!(parse_rfc3339_end(text), Some(Time::from_unix(second)), "{text}");
+        }
+        assert_eq!(parse_rfc3339_end("2026-11-22T05:41:54.Z"), None);
     }
 }

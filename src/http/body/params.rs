@@ -8,7 +8,7 @@ use memchr::memchr2;
 
 use super::{FORM, RequestBody, judge_media_type, unknown};
 use crate::http::problem::Problem;
-use crate::http::time::parse_rfc3339;
+use crate::http::time::{parse_rfc3339, parse_rfc3339_end};
 use crate::records::Time;
 use crate::token::Secret;
 
@@ -138,10 +138,23 @@ impl Query {
             .ok_or_else(|| Problem::field(name, format!("must be a whole number from {min} to {max}")))
     }
 
-    /// A time, RFC 3339 in UTC with `Z`.
+    /// A time, RFC 3339 in UTC with `Z`: the second that it lies in.
     pub fn time(&self, name: &'static str) -> Result<Option<Time>, Problem> {
+        self.time_by(name, parse_rfc3339)
+    }
+
+    /// The end of a span, in the same spelling.
+    pub fn end(&self, name: &'static str) -> Result<Option<Time>, Problem> {
+        self.time_by(name, parse_rfc3339_end)
+    }
+
+    fn time_by(
+        &self,
+        name: &'static str,
+        read: impl Fn(&str) -> Option<Time>,
+    ) -> Result<Option<Time>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        parse_rfc3339(text)
+        read(text)
             .map(Some)
             .ok_or_else(|| Problem::field(name, "must be a time such as 2026-01-31T12:00:00Z"))
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::taken::{Body, Datum};
 use super::{JSON, RequestBody, json, judge_media_type, unknown};
 use crate::http::problem::Problem;
-use crate::http::time::parse_rfc3339;
+use crate::http::time::parse_rfc3339_end;
 use crate::token::Secret;
 
 /// The fields of one request.
@@ -69,8 +69,8 @@ pub enum Kind {
     },
     /// True or false: `bool`.
     Flag,
-    /// A time, RFC 3339 in UTC with `Z`: [`Time`](crate::records::Time).
-    Time,
+    /// The end of a span, RFC 3339 in UTC with `Z`: [`Time`](crate::records::Time).
+    End,
     /// Any JSON object: `Map<String, Value>`.
     Object {
         /// Its length when written without white space.
@@ -189,7 +189,7 @@ impl Kind {
                 value.as_i64().filter(|number| (min..=max).contains(number)).map(Datum::Integer)
             }
             Self::Flag => value.as_bool().map(Datum::Flag),
-            Self::Time => value.as_str().and_then(parse_rfc3339).map(Datum::Time),
+            Self::End => value.as_str().and_then(parse_rfc3339_end).map(Datum::Time),
             Self::Object { bytes_max } => object(value, bytes_max).map(Datum::Object),
             Self::Texts { items_max, bytes_max } => {
                 list(value, items_max, |item| text(item, bytes_max)).map(Datum::Texts)
@@ -209,7 +209,7 @@ impl Kind {
             Self::Word(words) => format!("must be one of {}", words.join(", ")),
             Self::Integer { min, max } => format!("must be a whole number from {min} to {max}"),
             Self::Flag => "must be true or false".to_owned(),
-            Self::Time => "must be a time such as 2026-01-31T12:00:00Z".to_owned(),
+            Self::End => "must be a time such as 2026-01-31T12:00:00Z".to_owned(),
             Self::Object { bytes_max } => format!(
                 "must be a JSON object of at most {bytes_max} bytes, with no number that cannot be kept exactly"
             ),
@@ -270,7 +270,7 @@ mod tests {
         Field::optional("word", Kind::Word(&["opaque", "jwt"]), ""),
         Field::nullable("integer", Kind::Integer { min: 1, max: 3650 }, ""),
         Field::optional("flag", Kind::Flag, ""),
-        Field::optional("time", Kind::Time, ""),
+        Field::optional("time", Kind::End, ""),
         Field::optional("object", Kind::Object { bytes_max: 11 }, ""),
         Field::optional("texts", Kind::Texts { items_max: 2, bytes_max: 2 }, ""),
         Field::optional("secrets", Kind::Secrets { items_max: 2, bytes_max: 2 }, ""),
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn values_come_out_as_their_types_once() {
         let text = r#"{"text":"a","secret":"s","word":"opaque","integer":7,"flag":true,
-            "time":"1970-01-01T00:00:09.9Z","object":{"k":1},"texts":["x"],"secrets":["y"]}"#;
+            "time":"1970-01-01T00:00:08.9Z","object":{"k":1},"texts":["x"],"secrets":["y"]}"#;
         let mut body = EVERYTHING.parse(text.as_bytes()).unwrap();
         assert_eq!(body.need::<String>("text"), Ok("a".to_owned()));
         assert_eq!(body.need::<String>("text"), Err(Problem::missing("text")));

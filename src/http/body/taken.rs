@@ -38,7 +38,7 @@ pub enum Datum {
     Integer(i64),
     /// Of [`Kind::Flag`].
     Flag(bool),
-    /// Of [`Kind::Time`].
+    /// Of [`Kind::End`].
     Time(Time),
     /// Of [`Kind::Object`].
     Object(Map<String, Value>),

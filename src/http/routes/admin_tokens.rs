@@ -93,7 +93,7 @@ const REVOKE: Shape = Shape(&[
     Field::nullable("host", Kind::Text { bytes_max: LINE_BYTES_MAX }, "only those of this host"),
     Field::nullable("client", Kind::Text { bytes_max: LINE_BYTES_MAX }, "only those of this client"),
     Field::nullable("kind", Kind::Word(KINDS), "only those of this kind"),
-    Field::nullable("created_before", Kind::Time, "only those that were made before this time"),
+    Field::nullable("created_before", Kind::End, "only those that were made before this time"),
     Field::optional("dry_run", Kind::Flag, "whether to count them only"),
 ]);
 

@@ -75,7 +75,7 @@ async fn all(ask: Ask) -> Result<Reply, Problem> {
         action: text("action"),
         resource: text("resource"),
         since: ask.query.time("since")?,
-        until: ask.query.time("until")?,
+        until: ask.query.end("until")?,
     };
     let listed = ask.app.audit_entries(&filter, &list::page(&ask.query)?)?;
     Ok(list::reply(listed, |entry| EntryShown::of(&entry)))

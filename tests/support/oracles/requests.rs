@@ -260,8 +260,8 @@ fn judge_field(field: &Field, body: &mut bearerd::http::body::Body, sent: Option
             sent.as_i64().is_some_and(|number| (min..=max).contains(&number)),
         ),
         Kind::Flag => (body.take::<bool>(name).map(Value::from), sent.is_boolean()),
-        Kind::Time => {
-            let read = sent.as_str().and_then(time::parse_rfc3339);
+        Kind::End => {
+            let read = sent.as_str().and_then(time::parse_rfc3339_end);
             assert_eq!(body.take::<Time>(name), read);
             (Some(sent.clone()), read.is_some())
         }
