@@ -22,6 +22,8 @@ fn health_readiness_and_facts_are_told_to_anybody() {
     let open_api = nobody.get("/openapi.json").expect(200);
     assert!(text_of(&open_api, "openapi").starts_with("3.1"));
     let facts = nobody.get("/.well-known/oauth-authorization-server").expect(200);
+    let is_empty = |fact: &Value| fact.as_array().is_some_and(Vec::is_empty);
+    assert!(!facts.as_object().unwrap().values().any(is_empty), "RFC 8414 leaves out empty lists: {facts}");
     assert_eq!(facts["issuer"], "https://id.example.org");
     assert_eq!(facts["introspection_endpoint"], "https://id.example.org/v1/introspect");
     assert_eq!(facts["revocation_endpoint"], "https://id.example.org/v1/revoke");

@@ -320,7 +320,6 @@ pub const SCHEMAS: &[Schema] = &[
             member("revocation_endpoint", Text, There),
             member("revocation_endpoint_auth_methods_supported", Texts, There),
             member("response_types_supported", Texts, There),
-            member("grant_types_supported", Texts, There),
             member("scopes_supported", Texts, There),
         ],
     ),

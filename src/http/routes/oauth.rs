@@ -175,7 +175,8 @@ async fn revoke(mut ask: Ask) -> Result<Reply, Problem> {
     Ok(Reply::empty(StatusCode::OK).no_store_oauth())
 }
 
-/// RFC 8414. There is nothing to log in to here: no authorization endpoint, no token endpoint.
+/// RFC 8414. There is nothing to log in to here: no authorization endpoint, no token endpoint, and so no grant types,
+/// whose empty list has to be left out (section 3.2).
 #[derive(Serialize)]
 struct MetadataShown<'a> {
     issuer: &'a str,
@@ -184,7 +185,6 @@ struct MetadataShown<'a> {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 3],
     response_types_supported: [&'static str; 1],
-    grant_types_supported: [&'static str; 0],
     scopes_supported: [&'static str; 4],
 }
 
@@ -202,7 +202,6 @@ fn metadata(ask: &Ask) -> Reply {
         revocation_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
         // Required to be there; this one says that nothing is answered.
         response_types_supported: ["none"],
-        grant_types_supported: [],
         scopes_supported: ["general", "introspect", "operator", "admin"],
     };
     Reply::json(StatusCode::OK, &shown)
