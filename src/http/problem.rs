@@ -172,14 +172,14 @@ impl Problem {
             Self::SetupComplete => (S::CONFLICT, "setup_complete", "Setup complete"),
             Self::LastAdmin => (S::CONFLICT, "last_admin", "Last admin"),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too_large", "Too large"),
-            Self::TargetTooLong => (S::URI_TOO_LONG, "target_too_long", "Target too long"),
+            Self::TargetTooLong => (S::URI_TOO_LONG, "too_large", "Too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
             Self::ExpectationFailed => (S::EXPECTATION_FAILED, "expectation_failed", "Expectation failed"),
             Self::ReloadRefused(_) => (S::UNPROCESSABLE_ENTITY, "reload_refused", "Reload refused"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
-            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Head too large"),
+            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", "Too large"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::StorageFull => (S::INSUFFICIENT_STORAGE, "storage_full", "Storage full"),

@@ -42,12 +42,12 @@ fn every_problem_has_its_status_and_code() {
     check(Problem::SetupComplete, 409, "setup_complete");
     check(Problem::LastAdmin, 409, "last_admin");
     check(Problem::TooLarge, 413, "too_large");
-    check(Problem::TargetTooLong, 414, "target_too_long");
+    check(Problem::TargetTooLong, 414, "too_large");
     check(Problem::UnsupportedMediaType, 415, "unsupported_media_type");
     check(Problem::ExpectationFailed, 417, "expectation_failed");
     check(Problem::ReloadRefused(vec!["one".into(), "two".into()]), 422, "reload_refused");
     check(Problem::RateLimited { retry_after_seconds: 7 }, 429, "rate_limited");
-    check(Problem::HeadTooLarge, 431, "head_too_large");
+    check(Problem::HeadTooLarge, 431, "too_large");
     check(Problem::Internal, 500, "internal");
     check(Problem::Unavailable, 503, "unavailable");
     check(Problem::StorageFull, 507, "storage_full");
