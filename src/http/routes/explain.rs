@@ -24,8 +24,8 @@ const EXPLAIN: Shape = Shape(&[
         Kind::Secret { bytes_max: PRESENTED_BYTES_MAX },
         "the credential, or a portal cookie",
     ),
-    Field::optional("client_ip", Kind::Text { bytes_max: WORD_BYTES_MAX }, "from where it would be used"),
-    Field::optional(
+    Field::nullable("client_ip", Kind::Text { bytes_max: WORD_BYTES_MAX }, "from where it would be used"),
+    Field::nullable(
         "policy",
         Kind::Text { bytes_max: WORD_BYTES_MAX },
         "the policy that it would have to meet",

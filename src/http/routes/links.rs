@@ -84,7 +84,7 @@ const NEW: Shape = Shape(&[
         Kind::Text { bytes_max: LINE_BYTES_MAX },
         "where it leads: a path of the public origin, begun with one /; without, /",
     ),
-    Field::optional("single_use", Kind::Flag, "whether it admits once, by a button"),
+    Field::nullable("single_use", Kind::Flag, "whether it admits once, by a button"),
 ]);
 
 #[derive(Serialize)]

@@ -57,3 +57,33 @@ pub const ALL: &[&[Route]] = &[
     upkeep::ROUTES,
     import::ROUTES,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::router::{Reads, Verb};
+
+    /// A change is another matter: there, `null` may say that something is to go.
+    #[test]
+    fn what_may_be_left_out_of_a_post_may_be_null_but_where_a_slip_would_cost() {
+        let mut strict = Vec::new();
+        for route in ALL.iter().copied().flatten().filter(|route| route.verb == Verb::Post) {
+            if let Reads::Json(shape) | Reads::Batch(shape) | Reads::Late(shape) = route.reads {
+                let fields = shape.0.iter().filter(|field| !field.required && !field.nullable);
+                strict.extend(fields.map(|field| (route.path, field.name)));
+            }
+        }
+        let expected = [
+            // Whether it means no scope or the usual one, nobody can tell.
+            ("/v1/tokens", "scope"),
+            ("/v1/users/{id}/tokens", "scope"),
+            // Tokens would be ended, or setup be opened.
+            ("/v1/admin/tokens/revoke", "dry_run"),
+            ("/v1/admin/install-token", "force"),
+        ];
+        strict.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(strict, expected);
+    }
+}

@@ -55,7 +55,7 @@ const SETUP: Shape = Shape(&[
         Kind::Secret { bytes_max: PASSWORD_BYTES_MAX },
         "the admin's password, 12 to 1024 bytes",
     ),
-    Field::optional("name", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's name for people"),
+    Field::nullable("name", Kind::Text { bytes_max: LINE_BYTES_MAX }, "the admin's name for people"),
 ]);
 
 #[derive(Serialize)]

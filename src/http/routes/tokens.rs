@@ -111,7 +111,7 @@ pub const MINT: Shape = Shape(&[
         Kind::Text { bytes_max: SCOPE_BYTES_MAX },
         "scope words (RFC 6749) separated by one space; `general` if absent",
     ),
-    Field::optional("format", Kind::Word(&["opaque", "jwt"]), "how it is spelled; `opaque` if absent"),
+    Field::nullable("format", Kind::Word(&["opaque", "jwt"]), "how it is spelled; `opaque` if absent"),
     Field::nullable(
         "allowed_ips",
         Kind::Texts { items_max: ALLOWED_IPS_MAX, bytes_max: RANGE_BYTES_MAX },

@@ -111,7 +111,7 @@ const CREATE: Shape = Shape(&[
         Kind::Secret { bytes_max: PASSWORD_BYTES_MAX },
         "a password to log in with, 12 to 1024 bytes",
     ),
-    Field::optional("groups", GROUPS, "its groups; `admin` and `operator` mean something here"),
+    Field::nullable("groups", GROUPS, "its groups; `admin` and `operator` mean something here"),
 ]);
 
 const CHANGE: Shape = Shape(&[
