@@ -12,12 +12,11 @@ use crate::{
     metrics::{Means, PresentedKind},
     rules::{
         Denied, Forbidden, Reason, Refusal,
-        access::{Authorized, Identity, Who},
+        access::{Authorized, Identity},
         explain::{self, Circumstances, Explanation},
         policy, revocation,
         verify::{self, Asking, Good, Presented},
     },
-    settings::CredentialKind,
     token::Secret,
 };
 
@@ -76,22 +75,12 @@ impl App {
         who: &Authorized,
         asked: Introspection,
     ) -> Result<Option<Active>, Failure> {
-        let from = asked.client_ip.filter(|_| self.may_name_clients(who));
+        let from = asked.client_ip.filter(|_| who.caller().may_name_clients());
         let Ok(presented) = self.bearer(asked.token.expose(), snapshot, from) else { return Ok(None) };
         match self.verify(&presented, from, BEARER_KINDS, None).await {
             Ok(good) => Ok(Some(Active { good, under: Arc::clone(snapshot) })),
             Err(Failure::Refused(Refusal::Denied(_))) => Ok(None),
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// Whether `who` stands in front of end clients, so that it can say where they are: a service, or
-    /// whoever is at the admin socket.
-    pub fn may_name_clients(&self, who: &Authorized) -> bool {
-        match &who.caller().who {
-            Who::Local(_) => true,
-            Who::Known(identity) => identity.kind == CredentialKind::Service,
-            Who::Nobody => false,
         }
     }
 

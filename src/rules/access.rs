@@ -302,6 +302,22 @@ impl Caller {
         }
     }
 
+    /// Whether it stands in front of end clients, so that it can say where they are: a service, or whoever is at the
+    /// admin socket.
+    pub fn may_name_clients(&self) -> bool {
+        match &self.who {
+            Who::Nobody => false,
+            Who::Local(_) => true,
+            Who::Known(identity) => match identity.kind {
+                CredentialKind::Service => true,
+                CredentialKind::Session
+                | CredentialKind::Pat
+                | CredentialKind::Agent
+                | CredentialKind::Portal => false,
+            },
+        }
+    }
+
     /// Whether it may see and end what belongs to `owner`.
     pub fn may_see_tokens_of(&self, owner: UserId) -> bool {
         self.user() == Some(owner) || self.power() >= Power::Administrate

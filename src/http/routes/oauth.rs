@@ -93,7 +93,7 @@ async fn introspect(mut ask: Ask) -> Result<Reply, Problem> {
     // that nobody asked for, which OAuth ignores.
     let client_ip = match client_ip {
         Ok(ip) => ip,
-        Err(problem) if ask.app.may_name_clients(&ask.who) => return Err(problem),
+        Err(problem) if ask.who.caller().may_name_clients() => return Err(problem),
         Err(_) => None,
     };
     let active = ask.app.introspect(&ask.snapshot, &ask.who, Introspection { token, client_ip }).await?;
