@@ -236,12 +236,14 @@ impl App {
     fn keep_end_of(&self, denied: Denied) {
         let view = self.view();
         let row = denied.token.and_then(|id| Token::by_id(&*view, id).ok().flatten());
-        let end = row.and_then(|row| match (denied.reason, &row.detail) {
-            (Reason::Idle, Detail::Session { idle_seconds, .. }) => {
+        let end = row.and_then(|row| {
+            if let Detail::Session { idle_seconds, .. } = &row.detail
+                && denied.reason == Reason::Idle
+            {
                 let last = verify::last_use(&*view, &row, self.noted_use(row.id)).ok()?;
-                Some(last.plus(*idle_seconds))
+                return Some(last.plus(*idle_seconds));
             }
-            _ => row.expires_at,
+            row.expires_at
         });
         if let Some(end) = end {
             self.keep(end);
@@ -304,11 +306,13 @@ fn bearer(text: &str, snapshot: &Snapshot) -> Result<Seen, Denied> {
         return Ok(known);
     }
     let presented = Presented::spelled(spelling, text, &snapshot.keyring, &snapshot.services.secrets)?;
-    Ok(match (hash, &presented) {
-        (Some(hash), Presented::Service { .. } | Presented::Jwt(_)) => {
-            snapshot.remembered.remember(hash, presented)
-        }
-        _ => Seen::Fresh(presented),
+    let is_worth_it = match presented {
+        Presented::Service { .. } | Presented::Jwt(_) => true,
+        Presented::Token(_) | Presented::Imported(_) | Presented::Cookie(_) => false,
+    };
+    Ok(match hash.filter(|_| is_worth_it) {
+        Some(hash) => snapshot.remembered.remember(hash, presented),
+        None => Seen::Fresh(presented),
     })
 }
 

@@ -272,7 +272,10 @@ fn security(route: &Route) -> Value {
         (Right::Open, _) if route.verb == Verb::Any => json!([{ "bearer": [] }, { "portal": [] }]),
         (Right::Open, _) => json!([]),
         (_, Reads::ClientForm | Reads::Batch(_)) => json!([{ "bearer": [] }, { "client": [] }]),
-        _ => json!([{ "bearer": [] }]),
+        (
+            _,
+            Reads::Nothing | Reads::Json(_) | Reads::Late(_) | Reads::Object | Reads::Form | Reads::Stream,
+        ) => json!([{ "bearer": [] }]),
     }
 }
 

@@ -142,19 +142,29 @@ async fn revoke_many(mut ask: Ask) -> Result<Reply, Problem> {
 
 /// Whose tokens are meant: of one subject at the most, since no token has two.
 fn owner(body: &mut Body) -> Result<Option<Owner>, Problem> {
+    let named = [
+        named(body, "user", UserId::parse, Owner::User)?,
+        named(body, "host", HostId::parse, Owner::Host)?,
+        named(body, "client", ClientId::parse, Owner::Client)?,
+    ];
     let mut owner = None;
-    for field in ["user", "host", "client"] {
-        let Some(text) = body.take::<String>(field) else { continue };
-        if owner.is_some() {
+    for (field, found) in named.into_iter().flatten() {
+        if owner.replace(found).is_some() {
             return Err(Problem::field(field, "cannot be named together with another owner"));
         }
-        owner = Some(match field {
-            "user" => Owner::User(parsed(field, &text, UserId::parse)?),
-            "host" => Owner::Host(parsed(field, &text, HostId::parse)?),
-            _ => Owner::Client(parsed(field, &text, ClientId::parse)?),
-        });
     }
     Ok(owner)
+}
+
+/// The owner that a field names, with that field.
+fn named<Id, E>(
+    body: &mut Body,
+    field: &'static str,
+    parse: fn(&str) -> Result<Id, E>,
+    owner: fn(Id) -> Owner,
+) -> Result<Option<(&'static str, Owner)>, Problem> {
+    let Some(text) = body.take::<String>(field) else { return Ok(None) };
+    Ok(Some((field, owner(parsed(field, &text, parse)?))))
 }
 
 async fn look_up(mut ask: Ask) -> Result<Reply, Problem> {
