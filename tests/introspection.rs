@@ -174,6 +174,27 @@ fn a_service_may_speak_as_oauth_clients_do() {
     daemon.nobody().with("authorization", &value).get("/v1/me").expect(401);
 }
 
+/// Whoever is at the admin socket may without one; who sends one all the same means to be somebody.
+#[test]
+fn a_wrong_client_credential_is_refused_over_the_admin_socket_as_well() {
+    let daemon = Setup::new().service("gateway", &[]).start();
+    let token = daemon.user("anna@example.org", &[]).any_pat();
+    let secret = daemon.service("gateway").token().to_owned();
+    let root = daemon.root();
+    let wrong_head = root.clone().with("authorization", "Basic Z2F0ZXdheTp3cm9uZw==");
+    for path in ["/v1/introspect", "/v1/revoke"] {
+        wrong_head.form(path, &[("token", &token)]).expect(401);
+        let wrong = [("token", token.as_str()), ("client_id", "gateway"), ("client_secret", "wrong")];
+        root.form(path, &wrong).expect(401);
+    }
+    wrong_head.post("/v1/introspect/batch", json!({"tokens": [token]})).expect(401);
+    assert!(daemon.is_active(&token));
+    let good = [("token", token.as_str()), ("client_id", "gateway"), ("client_secret", &secret)];
+    assert_eq!(root.form("/v1/introspect", &good).expect(200)["active"], true);
+    assert_eq!(root.form("/v1/revoke", &good).status, 200);
+    assert!(!daemon.is_active(&token));
+}
+
 #[test]
 fn a_request_without_a_token_or_with_two_is_an_oauth_error() {
     let daemon = Daemon::start();

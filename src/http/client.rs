@@ -27,7 +27,7 @@ const BASIC_CHARS_MAX: usize = 8 * 1024;
 
 /// Who the head of a request says is calling.
 pub enum InHead {
-    /// Whoever is at the admin socket; what else they sent does not matter.
+    /// Whoever is at the admin socket. A client's credential that they sent as well is good.
     Local(Caller),
     /// Somebody with a good credential.
     Somebody(Caller),
@@ -54,13 +54,19 @@ pub async fn of_head(
     head: &Parts,
     facts: &Facts,
 ) -> Result<InHead, Problem> {
+    let ip = caller::address(snapshot, head, facts);
+    let client = match basic(head) {
+        Some(basic) => {
+            let found = app.identify_client(snapshot, &basic.name, &basic.secrets(), ip).await;
+            Some(found.map_err(refused)?)
+        }
+        None => None,
+    };
     if let (Door::Admin, Peer::Unix { uid, .. }) = (facts.door, &facts.peer) {
         return Ok(InHead::Local(Caller::local(*uid)));
     }
-    let ip = caller::address(snapshot, head, facts);
-    if let Some(basic) = basic(head) {
-        let found = app.identify_client(snapshot, &basic.name, &basic.secrets(), ip).await;
-        return found.map(InHead::Somebody).map_err(refused);
+    if let Some(client) = client {
+        return Ok(InHead::Somebody(client));
     }
     if caller::bearer(head).is_some() {
         return Ok(InHead::Somebody(caller::of(app, snapshot, right, head, facts).await?));

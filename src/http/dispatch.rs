@@ -134,7 +134,10 @@ impl Surface {
                 client::judge_single(&form)?;
                 (caller, form)
             }
-            (InHead::Local(caller), Ok(form)) => (caller, form),
+            (InHead::Local(caller), Ok(mut form)) => {
+                client::of_form(app, &app.snapshot(), &mut form, None).await?;
+                (caller, form)
+            }
             (InHead::Nobody(ip), Ok(mut form)) => {
                 (client::of_form(app, &app.snapshot(), &mut form, ip).await?, form)
             }
