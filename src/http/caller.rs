@@ -44,7 +44,8 @@ pub fn bearer(head: &Parts) -> Option<&[u8]> {
     let value = head.headers.get(AUTHORIZATION)?.as_bytes();
     // The scheme alone, after whose space there was nothing, presents the empty word.
     let (_, rest) = value.split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"))?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b" ") }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    if rest.is_empty() || spaces > 0 { rest.get(spaces..) } else { None }
 }
 
 /// Who is calling a route that is open to anybody: whoever is at the admin socket, or nobody.
@@ -74,5 +75,31 @@ pub async fn of(
             let text = core::str::from_utf8(bytes).unwrap_or_default();
             app.identify(snapshot, text, right, ip).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(header: &str, expected: Option<&str>) {
+        let mut request = hyper::Request::new(());
+        request.headers_mut().insert(AUTHORIZATION, header.parse().unwrap());
+        let (head, ()) = request.into_parts();
+        assert_eq!(bearer(&head), expected.map(str::as_bytes), "{header:?}");
+    }
+
+    #[test]
+    fn a_bearer_stands_behind_its_scheme_and_at_least_one_space() {
+        check("Bearer x", Some("x"));
+        check("bEARER   x", Some("x"));
+        check("Bearer x y", Some("x y"));
+        check("Bearer", Some(""));
+        check("Bearer \tx", Some("\tx"));
+        check("Bearer\tx", None);
+        check("Bearerx", None);
+        check("Basic x", None);
+        check("Bear", None);
     }
 }
