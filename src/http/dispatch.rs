@@ -111,7 +111,7 @@ impl Surface {
     }
 
     /// The same for a route that OAuth clients ask: their name and secret may stand in the head or in the
-    /// form, which therefore has to be read before it is known who is calling.
+    /// form, which therefore has to be read before it is known who is calling, unless the head says so.
     async fn run_for_client(
         &self,
         route: &'static Route,
@@ -123,26 +123,32 @@ impl Surface {
         let app = &self.app;
         let snapshot = app.snapshot();
         let in_head = client::of_head(app, &snapshot, route.right, &head, &facts).await?;
-        let form = Form::read(&head.headers, body, snapshot.settings.limits.body_bytes).await;
-        let (caller, form) = match (in_head, form) {
-            // Without a form there is no client in it: whoever needs to be somebody is nobody.
-            (InHead::Nobody(_), Err(Problem::UnsupportedMediaType)) if route.right != Right::Open => {
-                return Err(Problem::Unauthenticated(Presented::Nothing));
-            }
-            (_, Err(problem)) => return Err(problem),
-            (InHead::Somebody(caller), Ok(form)) => {
-                client::judge_single(&form)?;
-                (caller, form)
-            }
-            (InHead::Local(caller), Ok(mut form)) => {
+        let read = || Form::read(&head.headers, body, snapshot.settings.limits.body_bytes);
+        let (who, form) = match in_head {
+            InHead::Local(caller) => {
+                let who = app.authorize(route.right, caller)?;
+                let mut form = read().await?;
                 client::of_form(app, &app.snapshot(), &mut form, None).await?;
-                (caller, form)
+                (who, form)
             }
-            (InHead::Nobody(ip), Ok(mut form)) => {
-                (client::of_form(app, &app.snapshot(), &mut form, ip).await?, form)
+            InHead::Somebody(caller) => {
+                let who = app.authorize(route.right, caller)?;
+                let form = read().await?;
+                client::judge_single(&form)?;
+                (who, form)
+            }
+            InHead::Nobody(ip) => {
+                let mut form = match read().await {
+                    // Without a form there is no client in it: whoever needs to be somebody is nobody.
+                    Err(Problem::UnsupportedMediaType) if route.right != Right::Open => {
+                        return Err(Problem::Unauthenticated(Presented::Nothing));
+                    }
+                    form => form?,
+                };
+                let caller = client::of_form(app, &app.snapshot(), &mut form, ip).await?;
+                (app.authorize(route.right, caller)?, form)
             }
         };
-        let who = app.authorize(route.right, caller)?;
         let asked = Asked { path, query: Query::empty(), content: Content::Form(form), head, facts };
         (route.run)(self.ask(who, asked)).await
     }
