@@ -473,3 +473,38 @@ fn exit_codes_tell_what_went_wrong() {
     daemon.cli(&["user", "deactivate", "only@example.org", "--yes"]).expect(6);
     daemon.cli(&["user", "deactivate", "anna@example.org", "--yes"]).expect(0);
 }
+
+#[test]
+fn who_names_a_socket_alone_reaches_no_store_that_lies_about() {
+    let mut daemon = Daemon::start();
+    let token = daemon.install_token();
+    assert_eq!(daemon.stop().code(), Some(0));
+    let away = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(daemon.data(), away.path().join("bearerd-data")).unwrap();
+    let before = std::fs::read(daemon.store()).unwrap();
+    let keyring = std::fs::read(daemon.data().join("keyring")).unwrap();
+    for arguments in [&["install-token"][..], &["compact"], &["audit", "verify"], &["keys", "rotate"]] {
+        let named = cli::alone(away.path(), &[arguments, &["--socket", "/nope"][..]].concat());
+        let mut command = support::daemon::command(away.path());
+        command.args(arguments).env("BEARERD_SOCKET", "/nope");
+        for outcome in [named, cli::run(command, "")] {
+            assert_eq!(outcome.expect(5), "", "{arguments:?}");
+            assert!(outcome.stderr.contains("/nope") && outcome.stderr.contains("--data"), "{outcome:?}");
+        }
+    }
+    assert!(std::fs::read(daemon.store()).unwrap() == before, "the store was touched");
+    assert!(std::fs::read(daemon.data().join("keyring")).unwrap() == keyring, "the keyring was touched");
+    // Who says which store is meant gets it, whatever the socket.
+    let data = daemon.data();
+    cli::alone(away.path(), &["audit", "verify", "--socket", "/nope", "--data", data.to_str().unwrap()])
+        .expect(0);
+    cli::alone(away.path(), &["audit", "verify"]).expect(0);
+    daemon.start_again();
+    daemon
+        .nobody()
+        .post(
+            "/v1/setup",
+            json!({"install_token": token, "email": "first@example.org", "password": people::PASSWORD}),
+        )
+        .expect(201);
+}

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Common, Stop, offline, operate,
+    Common, Exit, Stop, offline, operate,
     output::{self, Column},
 };
 use crate::{
@@ -78,11 +78,11 @@ impl Keys {
 fn rotate(common: &Common) -> Result<(), Stop> {
     let path = match common.get("/v1/admin/keys") {
         Ok(keys) => PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default()),
-        Err(stop) if offline::nobody_runs(&stop) => {
+        Err(stop) => {
+            offline::in_its_absence(common, stop)?;
             let place = offline::located(common)?.keyring().map_err(told)?;
             place.path().to_owned()
         }
-        Err(stop) => return Err(stop),
     };
     // Held from before the old keys are read: two rotations at once come one after the other.
     let exchange = keyring::Exchange::begin(&path);
@@ -109,7 +109,7 @@ fn rotate(common: &Common) -> Result<(), Stop> {
     }
     match operate::read_again(common) {
         Ok(_) => {}
-        Err(stop) if offline::nobody_runs(&stop) => {
+        Err(stop) if stop.exit == Exit::Unreachable => {
             output::tell("no daemon runs; it will read the new key when it starts");
         }
         Err(stop) => return Err(stop),

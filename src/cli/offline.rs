@@ -84,9 +84,19 @@ pub(super) fn by() -> By {
     By::local(rustix::process::geteuid().as_raw())
 }
 
-/// Whether the reason why there was no answer is that no daemon runs.
-pub(super) fn nobody_runs(stop: &Stop) -> bool {
-    stop.exit == Exit::Unreachable
+/// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs. Whoever
+/// named nothing but a socket means the daemon behind that, and not whatever store lies in this folder.
+pub(super) fn in_its_absence(common: &Common, stop: Stop) -> Result<(), Stop> {
+    if stop.exit != Exit::Unreachable {
+        return Err(stop);
+    }
+    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
+    if names_socket && common.data.is_none() && common.config.is_none() {
+        let says =
+            format!("{}; for the store of a stopped daemon, name that by `--data` or `--config`", stop.says);
+        return Err(Stop { says, ..stop });
+    }
+    Ok(())
 }
 
 /// The folder that a file lies in.

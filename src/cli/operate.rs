@@ -88,9 +88,11 @@ pub(super) struct Explain {
 pub(super) fn install_token(common: &Common, force: bool) -> Result<(), Stop> {
     match common.ask(Method::POST, "/v1/admin/install-token", Some(&json!({"force": force}))) {
         Ok(minted) => common.minted(&minted, "token"),
-        Err(stop) if offline::nobody_runs(&stop) => install_token_offline(common, force),
         Err(stop) if stop.exit == Exit::Conflict => Err(complete(&stop.says)),
-        Err(stop) => Err(stop),
+        Err(stop) => {
+            offline::in_its_absence(common, stop)?;
+            install_token_offline(common, force)
+        }
     }
 }
 
@@ -132,8 +134,10 @@ pub(super) fn reset_clock(common: &Common) -> Result<(), Stop> {
 pub(super) fn compact(common: &Common) -> Result<(), Stop> {
     let compacted = match common.ask(Method::POST, "/v1/admin/compact", None) {
         Ok(compacted) => compacted,
-        Err(stop) if offline::nobody_runs(&stop) => compact_offline(common)?,
-        Err(stop) => return Err(stop),
+        Err(stop) => {
+            offline::in_its_absence(common, stop)?;
+            compact_offline(common)?
+        }
     };
     let bytes = |name: &str| compacted.get(name).and_then(Value::as_u64).unwrap_or_default();
     common
@@ -232,8 +236,10 @@ fn export(common: &Common) -> Result<(), Stop> {
 fn verify(common: &Common) -> Result<(), Stop> {
     let chain = match common.get("/v1/admin/audit/verify") {
         Ok(chain) => chain,
-        Err(stop) if offline::nobody_runs(&stop) => verify_offline(common)?,
-        Err(stop) => return Err(stop),
+        Err(stop) => {
+            offline::in_its_absence(common, stop)?;
+            verify_offline(common)?
+        }
     };
     let text = |name: &str| chain.get(name).map(ToString::to_string).unwrap_or_default();
     if chain.get("holds").and_then(Value::as_bool) == Some(true) {
