@@ -295,3 +295,112 @@ fn where_the_keyring_cannot_be_written_rotate_prints_what_to_put_there() {
     let keys = daemon.cli(&["keys", "list", "--json"]).json();
     assert_eq!((&keys["keys"][0]["id"], &keys["keys"][0]["current"]), (&json!(printed[0].1), &json!(true)));
 }
+
+#[test]
+fn a_credential_is_never_written_and_rotate_prints_what_to_put_in_its_place() {
+    let credentials = tempfile::tempdir().unwrap();
+    let file = credentials.path().join("kr");
+    let before = new_key();
+    support::daemon::write_private(&file, &before);
+    let credentials = credentials.path().to_str().unwrap();
+    let mut daemon = Setup::new()
+        .config("[keys]\nfile = \"credential:kr\"\n")
+        .variable("CREDENTIALS_DIRECTORY", credentials)
+        .start();
+    let check = |outcome: &Outcome| {
+        let printed = parsed(outcome.expect(0));
+        let roles: Vec<_> = printed.iter().map(|key| key.0.as_str()).collect();
+        assert_eq!((roles, &printed[1].2), (vec!["current", "old"], &parsed(&before)[0].2));
+        assert!(outcome.stderr.contains("credential"), "{outcome:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+        assert_eq!(std::fs::read_dir(credentials).unwrap().count(), 1, "nothing lies beside it");
+    };
+    check(&daemon.cli(&["keys", "rotate"]));
+    let needed = daemon.cli(&["keys", "list", "--json"]).json();
+    assert_eq!(needed["keys"].as_array().unwrap().len(), 1, "the daemon has what it had");
+    assert_eq!(daemon.stop().code(), Some(0));
+    let mut command = support::daemon::command(daemon.directory());
+    command.args(["keys", "rotate", "--config"]).arg(daemon.file("bearerd.toml"));
+    command.arg("--data").arg(daemon.data()).env("CREDENTIALS_DIRECTORY", credentials);
+    check(&cli::run(command, ""));
+    daemon.start_again();
+}
+
+#[test]
+fn a_rotation_whose_reload_is_refused_leaves_the_keyring_as_it_was() {
+    let config = format!("{CONFIGURED}[services.one]\nsecret_file = \"secret\"\n");
+    let before = format!("# ours\n\n{}", new_key());
+    let daemon = Setup::new().config(&config).file("keys", &before).file("secret", "s".repeat(32)).start();
+    daemon.rewrite("secret", "short");
+    for _ in 0..2 {
+        let refused = daemon.cli(&["keys", "rotate"]);
+        assert_eq!(refused.expect(1), "");
+        assert!(refused.stderr.contains("services.one"), "{refused:?}");
+        assert!(refused.stderr.contains("the keyring is as it was"), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(daemon.file("keys")).unwrap(), before, "comments and all");
+    }
+    daemon.rewrite("secret", "s".repeat(32));
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    assert_eq!(parsed(&std::fs::read_to_string(daemon.file("keys")).unwrap()).len(), 2);
+}
+
+#[test]
+fn a_keyring_that_others_can_get_at_is_not_rotated() {
+    let before = new_key();
+    let mut daemon = Setup::new().config(CONFIGURED).file("keys", &before).start();
+    let refused = |daemon: &Daemon| {
+        let outcome = daemon.cli(&["keys", "rotate"]);
+        assert_eq!(outcome.expect(1), "");
+        assert!(outcome.stderr.contains("chmod 0600"), "{outcome:?}");
+        assert_eq!(std::fs::read_to_string(daemon.file("keys")).unwrap(), before);
+    };
+    support::daemon::set_mode(&daemon.file("keys"), 0o644);
+    refused(&daemon);
+    daemon.stop();
+    refused(&daemon);
+}
+
+/// A daemon that says where its keyring is and goes away when it is asked to reload.
+fn going_away(socket: &std::path::Path, keyring: &std::path::Path) -> std::thread::JoinHandle<()> {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    let body = json!({"file": keyring, "credential": false}).to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while let Some(Ok(line)) =
+                lines.next().filter(|line| !matches!(line, Ok(line) if line.is_empty()))
+            {
+                head.push(line);
+            }
+            match head.first().map(String::as_str) {
+                Some(first) if first.starts_with("POST /v1/admin/reload ") => return,
+                Some(_) => {
+                    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                        .unwrap();
+                }
+                // Only a look at whether anybody is there.
+                None => {}
+            }
+        }
+    })
+}
+
+#[test]
+fn where_nobody_knows_whether_the_new_key_was_taken_rotate_says_what_it_left_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, keyring) = (folder.path().join("sock"), folder.path().join("keyring"));
+    let before = new_key();
+    support::daemon::write_private(&keyring, &before);
+    let daemon = going_away(&socket, &keyring);
+    let outcome = cli::alone(folder.path(), &["keys", "rotate", "--socket", socket.to_str().unwrap()]);
+    daemon.join().unwrap();
+    assert_eq!(outcome.expect(1), "");
+    let after = parsed(&std::fs::read_to_string(&keyring).unwrap());
+    assert_eq!((after.len(), &after[1].2), (2, &parsed(&before)[0].2));
+    for word in ["went away", keyring.to_str().unwrap(), &after[0].1, "bearerd reload"] {
+        assert!(outcome.stderr.contains(word), "{word}: {outcome:?}");
+    }
+}

@@ -1,18 +1,24 @@
 //! `bearerd keys`: the keyring, which the operator owns and the daemon only reads.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::Subcommand;
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Common, Exit, Stop, offline, operate,
+    Common, Exit, Stop,
+    ask::good,
+    offline, operate,
     output::{self, Column},
 };
 use crate::{
     app::random,
-    config::keyring,
+    config::{
+        keyring::{self, Exchanged, KeyringFileFault},
+        locate::KeyringPlace,
+        secret_file::ReadFault,
+    },
     http::time::rfc3339,
     records::Time,
     token::{KeyId, Keyring},
@@ -74,28 +80,61 @@ impl Keys {
 }
 
 /// Writes a keyring with a new current key, and has the daemon read it. Where the file cannot be written, says
-/// what to put there.
+/// what to put there. A credential is only a copy, which systemd makes anew at each start: nobody writes that.
 fn rotate(common: &Common) -> Result<(), Stop> {
-    let path = match common.get("/v1/admin/keys") {
-        Ok(keys) => PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default()),
-        Err(stop) => {
-            offline::in_its_absence(common, stop)?;
-            let place = offline::located(common)?.keyring().map_err(told)?;
-            place.path().to_owned()
+    let place = place(common)?;
+    if matches!(place, KeyringPlace::Credential(_)) {
+        let (_, new) = read_and_rotated(&place)?;
+        output::tell(&format!(
+            "the keyring is a credential, and {} a copy of it.\nPut this where the unit takes it from, then restart \
+             the daemon:",
+            place.path().display()
+        ));
+        return print(common, &new);
+    }
+    // Held from before the old keys are read: two rotations at once come one after the other.
+    let exchange = keyring::Exchange::begin(place.path());
+    let (id, new) = read_and_rotated(&place)?;
+    let exchanged = match exchange.and_then(|exchange| exchange.put(&new)) {
+        Ok(exchanged) => exchanged,
+        Err(fault) => {
+            output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
+            return print(common, &new);
         }
     };
-    // Held from before the old keys are read: two rotations at once come one after the other.
-    let exchange = keyring::Exchange::begin(&path);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::NotFound => "no daemon answers, and the first start makes the keyring",
-            _ => "run this as the keyring's owner or as root",
-        };
-        let Stop { exit, says } = Stop::of_file(&path, &error);
-        Stop { exit, says: format!("{says}; {advice}") }
-    })?;
-    let old = Keyring::parse(&text).map_err(told)?;
-    drop(zeroize::Zeroizing::new(text));
+    match reread(common) {
+        Reread::Taken => {}
+        Reread::Nobody => output::tell("no daemon runs; it will read the new key when it starts"),
+        Reread::Refused(stop) => return Err(undone(exchanged, &place, &id, stop)),
+        Reread::Unknown(Stop { exit, says }) => {
+            let path = place.path().display();
+            let says = format!(
+                "{says}\nwhether the daemon has taken the new key is not known. {path} has {id} as the current key, \
+                 and all others as old ones: run `bearerd reload` until it is taken"
+            );
+            return Err(Stop { exit, says });
+        }
+    }
+    common.done(&json!({"current": id.as_str()}), &format!("{id} is the current key"))
+}
+/// Where the keyring is: the running daemon says so, or else the configuration.
+fn place(common: &Common) -> Result<KeyringPlace, Stop> {
+    let keys = match common.get("/v1/admin/keys") {
+        Ok(keys) => keys,
+        Err(stop) => {
+            offline::in_its_absence(common, stop)?;
+            return offline::located(common)?.keyring().map_err(told);
+        }
+    };
+    let file = PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default());
+    let is_credential = keys.get("credential").and_then(Value::as_bool).unwrap_or_default();
+    // A daemon that runs has had its keyring: where that is gone, it is to be put back and not made anew.
+    Ok(if is_credential { KeyringPlace::Credential(file) } else { KeyringPlace::Default(file) })
+}
+
+/// The keyring that is there, judged as at a start, with a new current key, and that key's name.
+fn read_and_rotated(place: &KeyringPlace) -> Result<(KeyId, Keyring), Stop> {
+    let old = keyring::read(place).map_err(|fault| cannot_read(&fault))?.keyring;
     let mut id = name("")?;
     let mut count: u64 = 2;
     while old.find(id.as_str()).is_some() {
@@ -103,18 +142,67 @@ fn rotate(common: &Common) -> Result<(), Stop> {
         count += 1;
     }
     let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
-    if let Err(fault) = exchange.and_then(|exchange| exchange.put(&new)) {
-        output::tell(&format!("{fault}\nPut this in its place, then run `bearerd reload`:"));
-        return print(common, &new);
-    }
-    match operate::read_again(common) {
-        Ok(_) => {}
-        Err(stop) if stop.exit == Exit::Unreachable => {
-            output::tell("no daemon runs; it will read the new key when it starts");
+    Ok((id, new))
+}
+
+fn cannot_read(fault: &KeyringFileFault) -> Stop {
+    use io::ErrorKind::PermissionDenied;
+    let (exit, advice) = match fault {
+        KeyringFileFault::Missing(_) => {
+            (Exit::NotFound, "; where there was none yet, the first start makes it")
         }
-        Err(stop) => return Err(stop),
+        KeyringFileFault::ConfiguredMissing(_) => (Exit::NotFound, ""),
+        KeyringFileFault::Unreadable { fault: ReadFault::Unreadable(PermissionDenied), .. } => {
+            (Exit::Denied, "; run this as the keyring's owner or as root")
+        }
+        _ => (Exit::Failed, ""),
+    };
+    Stop { exit, says: format!("{fault}{advice}") }
+}
+
+/// What came of having the daemon read a new keyring.
+enum Reread {
+    Taken,
+    /// No daemon runs.
+    Nobody,
+    /// Certainly not: what was in force goes on.
+    Refused(Stop),
+    /// Nobody can tell.
+    Unknown(Stop),
+}
+
+fn reread(common: &Common) -> Reread {
+    let asked =
+        common.client().and_then(|client| Ok(client.ask(Method::POST, operate::RELOAD, Some(&json!({})))?));
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(stop) if stop.exit == Exit::Unreachable => return Reread::Nobody,
+        Err(stop) => return Reread::Unknown(stop),
+    };
+    // A store that failed may have failed after the write.
+    let is_certain = answer.status.is_client_error();
+    match good(answer) {
+        Ok(_) => Reread::Taken,
+        Err(stop) if is_certain => Reread::Refused(stop),
+        Err(stop) => Reread::Unknown(stop),
     }
-    common.done(&json!({"current": id.as_str()}), &format!("{} is the current key", id.as_str()))
+}
+
+/// Puts the old keyring back after the refusal of the new one: else the next reload would take it, whenever that
+/// comes, and each attempt would add another key.
+fn undone(exchanged: Exchanged, place: &KeyringPlace, id: &KeyId, Stop { exit, says }: Stop) -> Stop {
+    let left = match exchanged.undo() {
+        Ok(true) => {
+            return Stop { exit, says: format!("{says}\nnothing was rotated: the keyring is as it was") };
+        }
+        Ok(false) => "somebody has changed it since".to_owned(),
+        Err(fault) => fault.to_string(),
+    };
+    let path = place.path().display();
+    let says = format!(
+        "{says}\nthe old keyring was not put back: {left}. {path} has the key {id}, which the next reload or start takes"
+    );
+    Stop { exit, says }
 }
 
 /// A keyring on standard output, as its file has it. For programs, it is a text in an object.

@@ -19,6 +19,9 @@ use crate::{
     rules::{Refusal, Terms, audit, install},
 };
 
+/// Has the daemon read everything again; it answers once that is in force.
+pub(super) const RELOAD: &str = "/v1/admin/reload";
+
 /// How often `audit tail` looks for more.
 const TAIL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -34,7 +37,7 @@ const ENTRIES: &[Column] = &[
 
 /// `bearerd reload`: done only if what was read is in force.
 pub(super) fn reload(common: &Common) -> Result<(), Stop> {
-    let answer = read_again(common)?;
+    let answer = common.ask(Method::POST, RELOAD, Some(&json!({})))?;
     common.done(&answer, "reloaded")?;
     if !common.json {
         for setting in texts(&answer, "needs_restart") {
@@ -49,11 +52,6 @@ pub(super) fn reload(common: &Common) -> Result<(), Stop> {
 
 fn texts<'a>(answer: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
     answer.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// Has the daemon read everything again; what it answers once that is in force.
-pub(super) fn read_again(common: &Common) -> Result<Value, Stop> {
-    common.ask(Method::POST, "/v1/admin/reload", Some(&json!({})))
 }
 
 /// `bearerd explain`: every check of a token's verification, and how it came out.

@@ -15,7 +15,7 @@ use super::locate::KeyringPlace;
 use super::secret_file::{self, ReadFault};
 use super::warning::Warning;
 use crate::token::keyring::KeyringFault;
-use crate::token::{Keyring, Secret};
+use crate::token::{Keyring, Secret, secret::same};
 
 /// The permissions of a keyring that is made.
 const MADE_MODE: u32 = 0o600;
@@ -140,20 +140,50 @@ impl Exchange {
 
     /// Puts another in its place in one step; the file keeps its owner and permissions. When this has returned, the
     /// exchange survives a loss of power.
-    pub fn put(self, keyring: &Keyring) -> Result<(), KeyringFileFault> {
+    pub fn put(self, keyring: &Keyring) -> Result<Exchanged, KeyringFileFault> {
+        let path = self.path.clone();
+        let before = fs::read_to_string(&path).map(Secret::new);
+        let before = before.map_err(|error| KeyringFileFault::Unwritable { path: path.clone(), error })?;
+        let after = keyring.to_text();
+        self.put_text(&after)?;
+        Ok(Exchanged { path, before, after })
+    }
+
+    fn put_text(self, text: &Secret) -> Result<(), KeyringFileFault> {
         let Self { path, mut new } = self;
         let mut put = || {
             let (facts, made) = (path.metadata()?, new.file.metadata()?);
             if (made.uid(), made.gid()) != (facts.uid(), facts.gid()) {
                 fchown(&new.file, Some(facts.uid()), Some(facts.gid()))?;
             }
-            new.write(&keyring.to_text())?;
+            new.write(text)?;
             new.file.set_permissions(Permissions::from_mode(facts.mode() & MODE_BITS))?;
             new.file.sync_all()?;
             new.rename(&path)?;
             sync_folder(&path)
         };
         put().map_err(|error| KeyringFileFault::Unwritable { path: path.clone(), error })
+    }
+}
+
+/// An exchange that was made, for who has to undo it.
+#[derive(Debug)]
+pub struct Exchanged {
+    path: PathBuf,
+    before: Secret,
+    after: Secret,
+}
+
+impl Exchanged {
+    /// Puts back what was there, comments and all. What somebody else has put there since is left, and this is false.
+    pub fn undo(self) -> Result<bool, KeyringFileFault> {
+        let exchange = Exchange::begin(&self.path)?;
+        let now = fs::read_to_string(&self.path).map(Secret::new);
+        let now = now.map_err(|error| KeyringFileFault::Unwritable { path: self.path.clone(), error })?;
+        if !same(now.expose().as_bytes(), self.after.expose().as_bytes()) {
+            return Ok(false);
+        }
+        exchange.put_text(&self.before).map(|()| true)
     }
 }
 
@@ -266,7 +296,7 @@ mod tests {
     }
 
     fn exchange(path: &Path, keyring: &Keyring) -> Result<(), KeyringFileFault> {
-        Exchange::begin(path)?.put(keyring)
+        Exchange::begin(path)?.put(keyring).map(drop)
     }
 
     #[test]
@@ -412,6 +442,22 @@ mod tests {
         });
         let keys = read(&KeyringPlace::Configured(path)).unwrap().keyring.ids().count();
         assert_eq!(keys, 1 + 8 * EACH);
+        assert_eq!(listing(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn an_exchange_that_is_undone_leaves_what_was_there_and_what_came_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 0o600);
+        let before = format!("# ours\n{}", fs::read_to_string(&path).unwrap());
+        fs::write(&path, &before).unwrap();
+        let put = |id| Exchange::begin(&path).unwrap().put(&keyring(id)).unwrap();
+        assert!(put("two").undo().unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        let two = put("two");
+        put("three");
+        assert!(!two.undo().unwrap());
+        assert_eq!(current(&read(&KeyringPlace::Configured(path)).unwrap()), "three");
         assert_eq!(listing(folder.path()).len(), 1);
     }
 
