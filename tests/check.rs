@@ -61,6 +61,9 @@ fn a_store_that_others_can_write_or_whose_keyring_is_gone_is_told() {
     fs::rename(daemon.data().join("keyring"), daemon.file("elsewhere")).unwrap();
     let found = daemon.cli(&["check"]);
     assert!(found.code == 1 && found.stderr.contains("no keyring"), "{found:?}");
+    let text = fs::read_to_string(daemon.file("elsewhere")).unwrap();
+    let needed = format!("needs key {}", text.split_whitespace().nth(1).unwrap());
+    assert!(found.stderr.contains(&needed), "{found:?}");
     fs::rename(daemon.file("elsewhere"), daemon.data().join("keyring")).unwrap();
     fs::rename(daemon.store(), daemon.file("lost")).unwrap();
     let found = daemon.cli(&["check"]);
@@ -95,4 +98,18 @@ fn a_configuration_is_judged_before_anything_was_started() {
     assert_eq!(code, 1);
     assert_eq!(told["findings"].as_array().unwrap().len(), 2, "keyring and service: {told}");
     assert!(!setup.path().join("bearerd-data").exists());
+}
+
+#[test]
+fn a_data_directory_that_is_open_to_everybody_is_named_itself() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    support::daemon::set_mode(&daemon.data(), 0o777);
+    let found = daemon.cli(&["check"]);
+    assert_eq!(found.expect(1), "");
+    let folder = format!("the folder {}", daemon.data().display());
+    assert!(found.stderr.contains(&folder) && found.stderr.contains("chmod o-w"), "{found:?}");
+    assert!(!found.stderr.contains("chmod 0600"), "{found:?}");
+    let failed = daemon.does_not_start_again();
+    assert!(failed.stderr.contains("chmod"), "{}", failed.stderr);
 }

@@ -91,7 +91,8 @@ impl Checked {
                 None
             }
             Err(error) => {
-                self.wrong("keyring", &error, "");
+                let what = offline::with_needed_key(located, &error.into());
+                self.wrong("keyring", &what, "");
                 None
             }
         }

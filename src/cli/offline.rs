@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 use super::{Common, Exit, Stop};
 use crate::{
     app::random,
-    config::{Located, Sources, load::Loaded, locate::Environment},
+    config::{ConfigError, Located, Sources, load::Loaded, locate::Environment},
     records::By,
     store::{OpenError, Options, Presence, Store, presence},
 };
@@ -38,13 +38,16 @@ pub(super) fn located(common: &Common) -> Result<Located, Stop> {
 /// Settings, keys and secrets, read and judged.
 pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
     let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
-    located.load(None, &blinding).map_err(|error| {
-        let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
-        Stop::failed(match needs {
-            Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
-            None => error.to_string(),
-        })
-    })
+    located.load(None, &blinding).map_err(|error| Stop::failed(with_needed_key(located, &error)))
+}
+
+/// What is wrong; where it is a keyring that is not there, also which key the store needs.
+pub(super) fn with_needed_key(located: &Located, error: &ConfigError) -> String {
+    let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
+    match needs {
+        Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
+        None => error.to_string(),
+    }
 }
 
 /// Opens the store that nobody runs.

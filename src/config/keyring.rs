@@ -51,6 +51,17 @@ pub enum KeyringFileFault {
     /// Others could put their own keys there.
     #[error("the keyring {} can be written by others than its owner; `chmod 0600` it", .0.display())]
     OthersCanWrite(PathBuf),
+    /// Everybody could put another in its place.
+    #[error(
+        "the folder {} can be written by everybody, who could put another keyring in place of {}; `chmod o-w` the \
+         folder", folder.display(), path.display()
+    )]
+    Exchangeable {
+        /// The file.
+        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Whoever reads it can forge cookies and JWTs, and open what is sealed.
     #[error("the keyring {} can be read by others than its owner; `chmod 0600` it", .0.display())]
     OthersCanRead(PathBuf),
@@ -82,6 +93,9 @@ pub fn read(place: &KeyringPlace) -> Result<Read, KeyringFileFault> {
     // What systemd mounts for a unit has the permissions that systemd gives it.
     if matches!(place, KeyringPlace::Credential(_)) {
         return Ok(Read { keyring, warnings: Vec::new() });
+    }
+    if let Some(folder) = secret_file::open_folder(path) {
+        return Err(KeyringFileFault::Exchangeable { path: path.to_owned(), folder });
     }
     if file.access.others_can_write() {
         return Err(KeyringFileFault::OthersCanWrite(path.to_owned()));

@@ -72,7 +72,7 @@ pub enum ConfigError {
         /// What the reading met.
         fault: ReadFault,
     },
-    /// Anybody could make anybody an admin.
+    /// Anybody could make anybody an admin: by the file, or by another in its place in an open folder.
     #[error("{} can be written by everybody; take that away with `chmod o-w`", .0.display())]
     EverybodyCanWrite(PathBuf),
     /// The folder's name is not UTF-8, so that no path can be counted from it.
@@ -207,7 +207,8 @@ pub fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
     let unreadable = |fault| ConfigError::Unreadable { path: path.to_owned(), fault };
     let file = secret_file::read(path).map_err(unreadable)?;
     if file.access.everybody_can_write() {
-        return Err(ConfigError::EverybodyCanWrite(path.to_owned()));
+        let open = secret_file::open_folder(path).unwrap_or_else(|| path.to_owned());
+        return Err(ConfigError::EverybodyCanWrite(open));
     }
     let text = file.text().map_err(unreadable)?;
     let absolute =

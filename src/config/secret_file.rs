@@ -5,10 +5,10 @@
 //! told beside its text; what that means is decided by who asked.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -166,7 +166,7 @@ fn read_once(path: &Path) -> Result<SecretFile, ReadFault> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(ReadFault::TooLarge);
     }
-    let access = Access { mode: facts.mode(), owner: facts.uid(), exchangeable: is_exchangeable(path) };
+    let access = Access { mode: facts.mode(), owner: facts.uid(), exchangeable: open_folder(path).is_some() };
     Ok(SecretFile { bytes, access })
 }
 
@@ -179,25 +179,24 @@ fn refusal(error: &io::Error) -> ReadFault {
     }
 }
 
-/// Whether everybody can put another file in its place: the folder of the name, or that of the file which a
-/// symbolic link leads to, is open to all.
-fn is_exchangeable(path: &Path) -> bool {
+/// The folder through which everybody can put another file in this one's place: that of the name, or that of the
+/// file which a symbolic link leads to.
+pub fn open_folder(path: &Path) -> Option<PathBuf> {
     let real = path.canonicalize().ok();
     let folders = [Some(path), real.as_deref()].into_iter().flatten().filter_map(Path::parent);
+    let is_open = |facts: &fs::Metadata| facts.mode() & EVERYBODY_WRITES != 0 && facts.mode() & STICKY == 0;
     folders
-        .filter_map(|folder| {
-            if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.metadata().ok()
-        })
-        .any(|facts| facts.mode() & EVERYBODY_WRITES != 0 && facts.mode() & STICKY == 0)
+        .map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+        .find(|folder| folder.metadata().is_ok_and(|facts| is_open(&facts)))
+        .map(Path::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
-    use std::path::PathBuf;
 
     use super::*;
 
