@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Fault {
     /// The line it is on, counted from 1.
     pub line: usize,
-    /// The setting, such as `server.listen`; empty where the text is no TOML.
+    /// The setting, such as `server.listen`; empty where none is to be found, since the text is no TOML.
     pub key: String,
     /// What is wrong with it, fit to follow the key.
     pub what: String,

@@ -49,7 +49,10 @@ impl SecretFile {
 
     /// The same as text.
     pub fn text(&self) -> Result<&str, ReadFault> {
-        str::from_utf8(&self.bytes).map_err(|_| ReadFault::NotText)
+        str::from_utf8(&self.bytes).map_err(|error| {
+            let before = self.bytes.iter().take(error.valid_up_to());
+            ReadFault::NotText { line: before.filter(|byte| **byte == b'\n').count().saturating_add(1) }
+        })
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -116,8 +119,11 @@ pub enum ReadFault {
     #[error("is larger than {FILE_BYTES_MAX} bytes")]
     TooLarge,
     /// Bytes that are not UTF-8.
-    #[error("is not UTF-8 text")]
-    NotText,
+    #[error("is not UTF-8 text, on line {line}")]
+    NotText {
+        /// The first line that is none, from 1.
+        line: usize,
+    },
     /// No two readings were alike.
     #[error("keeps changing; it was read {READINGS_MAX} times")]
     Restless,
@@ -262,9 +268,12 @@ mod tests {
 
     #[test]
     fn bytes_need_not_be_text() {
-        let file = read(&Folder::new().file(b"\xff\xfe", 0o600)).unwrap();
-        assert_eq!(file.bytes(), b"\xff\xfe");
-        assert_eq!(file.text(), Err(ReadFault::NotText));
+        let folder = Folder::new();
+        for (bytes, line) in [(&b"\xff\xfe"[..], 1), (b"one\r\ntwo\n\xc3\x28\n\xff", 3)] {
+            let file = read(&folder.file(bytes, 0o600)).unwrap();
+            assert_eq!(file.bytes(), bytes);
+            assert_eq!(file.text(), Err(ReadFault::NotText { line }));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The text of a configuration file, judged: [`Settings`], or everything that is wrong with it, each with its line.
+//! The text of a configuration file, judged: [`Settings`], or everything that is wrong with it, each with its line and key.
 //!
 //! A function of the text and its folder's name: it opens nothing, so that a fuzzer can call it. A setting
 //! that is not named keeps its default; one that is not known is an error, since a typing error in
@@ -7,6 +7,7 @@
 mod named;
 mod reader;
 mod suggest;
+mod syntax;
 
 use ::toml::de::DeTable;
 
@@ -44,7 +45,9 @@ pub fn parse(text: &str, folder: &str) -> Result<Settings, Vec<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
-            faults.add(&error.span().unwrap_or_default(), "", error.message());
+            let at = error.span().unwrap_or_default();
+            let (key, what) = syntax::told(text, &at, error.message());
+            faults.add(&at, key, what);
         }
         return faults.settle(Settings::default());
     }

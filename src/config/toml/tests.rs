@@ -137,10 +137,45 @@ fn every_fault_is_told_at_once_with_its_line_and_key() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_with_its_line() {
-    refused("[server]\nlisten = [\n", &["2 "]);
-    refused("[server\n", &["1 "]);
-    refused("[server]\ndrain_seconds = 1\ndrain_seconds = 2\n", &["3 "]);
+fn what_is_no_toml_is_told_with_its_line_and_key() {
+    let no_value = "neither text in quotes, nor a number, nor true or false";
+    for (text, told) in [
+        ("[server]\nlisten = [\n", "2 server.listen: is not TOML: unclosed array".to_owned()),
+        ("[server\n", "1 server: is not TOML: unclosed table".to_owned()),
+        (
+            "[server]\ndrain_seconds = 1\ndrain_seconds = 2\n",
+            "3 server.drain_seconds: is there twice".to_owned(),
+        ),
+        ("\u{feff}[server]\n[server]\n", "2 server: is there twice".to_owned()),
+        ("[tokens]\nprefix = bdr\n", format!("2 tokens.prefix: has a value that is {no_value}")),
+        (
+            "[server]\nallow_remote = yes # \n",
+            format!("2 server.allow_remote: has a value that is {no_value}"),
+        ),
+        (
+            "[scopes.\"a:b\"]\nmax_ttl = 12h",
+            format!("2 scopes.\"a:b\".max_ttl: has a value that is {no_value}"),
+        ),
+        (
+            "[server]\n[server.x]\ndrain_seconds =\n\nlisten = []",
+            "3 server.x.drain_seconds: has no value".to_owned(),
+        ),
+        ("[server]\ndrain_seconds\n", "2 server.drain_seconds: has no value".to_owned()),
+        ("prefix = bdr", format!("1 prefix: has a value that is {no_value}")),
+        (
+            "[server]\nlisten = [\n  \"a=b\",\n  c,\n]",
+            format!("4 server.listen: has a value that is {no_value}"),
+        ),
+        (
+            "[server]\nlisten = [\n  \"a\"\n  \"b\"\n]",
+            "4 server.listen: is not TOML: missing comma".to_owned(),
+        ),
+        ("[server]\ndrain_seconds = 1\n= 2", "3 server: ".to_owned()),
+    ] {
+        refused(text, &[&told]);
+    }
+    refused("[server]\ndrain_seconds = 1\n???\n", &["3 server: is not TOML", "3 server: is not TOML"]);
+    refused("\u{0}", &["1 is not TOML: ", "1 is not TOML: "]);
     let broken = "= 1\n".repeat(SYNTAX_FAULTS_MAX * 3);
     assert!(parse(&broken, FOLDER).unwrap_err().len() <= SYNTAX_FAULTS_MAX);
 }
