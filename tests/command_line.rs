@@ -508,3 +508,25 @@ fn who_names_a_socket_alone_reaches_no_store_that_lies_about() {
         )
         .expect(201);
 }
+
+#[test]
+fn a_password_is_what_stands_before_the_line_end_and_nothing_is_taken_from_it() {
+    let daemon = Daemon::start();
+    let logs_in = |email: &str, password: &str| {
+        daemon.nobody().post("/v1/sessions", json!({"email": email, "password": password})).status == 201
+    };
+    let rows = [
+        ("one@example.org", "  with spaces  \n", "  with spaces  "),
+        ("two@example.org", "\ta carriage return\r\n", "\ta carriage return"),
+        ("three@example.org", "an empty line after\n\n", "an empty line after\n"),
+        ("four@example.org", "no line end at all ", "no line end at all "),
+    ];
+    for (email, input, password) in rows {
+        daemon.cli_with(&["user", "create", email, "--password-file", "-"], input).expect(0);
+        assert!(logs_in(email, password), "{password:?}");
+        assert!(!logs_in(email, password.trim()), "{password:?}");
+        daemon.cli_with(&["user", "password", email], &format!(" {input}")).expect(0);
+        assert!(logs_in(email, &format!(" {password}")), "{password:?}");
+    }
+    daemon.cli_with(&["user", "create", "five@example.org", "--password-file", "-"], "\n").expect(2);
+}

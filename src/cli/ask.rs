@@ -299,8 +299,33 @@ pub fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// A secret from a file, from standard input (`-`), or typed without echo. Never from an argument.
+/// A secret from a file, from standard input (`-`), or typed without echo, without the white space around it. Never
+/// from an argument.
 pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
+    let text = secret_text(from, prompt)?;
+    something(from, text.trim())
+}
+
+/// A password, read as a secret is: all of it up to the end of the line that it may stand on, since white space
+/// counts in a password.
+pub fn password(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
+    let text = secret_text(from, prompt)?;
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    something(from, line.unwrap_or(&text))
+}
+
+/// What was read for a secret, if that is anything.
+fn something(from: Option<&Path>, text: &str) -> Result<Zeroizing<String>, Stop> {
+    if !text.is_empty() {
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    Err(Stop::usage(match from {
+        Some(path) if path != Path::new("-") => format!("{} is empty", path.display()),
+        Some(_) | None => "nothing came on standard input, where a secret is expected".to_owned(),
+    }))
+}
+
+fn secret_text(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
     let unreadable = |what: &str, error: io::Error| Stop::failed(format!("{what}: {error}"));
     let mut text = Zeroizing::new(String::new());
     match from {
@@ -317,14 +342,7 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
             read.map_err(|error| unreadable("standard input", error))?;
         }
     }
-    let trimmed = Zeroizing::new(text.trim().to_owned());
-    if !trimmed.is_empty() {
-        return Ok(trimmed);
-    }
-    Err(Stop::usage(match from {
-        Some(path) if path != Path::new("-") => format!("{} is empty", path.display()),
-        Some(_) | None => "nothing came on standard input, where a secret is expected".to_owned(),
-    }))
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, secret},
+    ask::{Common, encoded, password},
     output::Column,
 };
 
@@ -97,7 +97,7 @@ impl User {
             Self::Create { email, name, groups, password_file } => {
                 let mut body = json!({"email": email, "name": name, "groups": groups});
                 if let (Some(file), Some(body)) = (password_file, body.as_object_mut()) {
-                    let password = secret(Some(&file), "")?;
+                    let password = password(Some(&file), "")?;
                     body.insert("password".to_owned(), password.as_str().into());
                 }
                 let user = common.ask(Method::POST, "/v1/users", Some(&body))?;
@@ -114,7 +114,7 @@ impl User {
                 patch(common, &user, &Value::Object(change), "changed")
             }
             Self::Password { user, file } => {
-                let password = secret(file.as_deref(), "New password: ")?;
+                let password = password(file.as_deref(), "New password: ")?;
                 let change = json!({"password": password.as_str()});
                 patch(common, &user, &change, "the password is set, and the user's sessions have ended")
             }
