@@ -530,3 +530,49 @@ fn a_password_is_what_stands_before_the_line_end_and_nothing_is_taken_from_it() 
     }
     daemon.cli_with(&["user", "create", "five@example.org", "--password-file", "-"], "\n").expect(2);
 }
+
+#[test]
+fn a_list_of_no_rows_is_wrong_usage_and_a_tail_of_none_shows_nothing() {
+    let daemon = Daemon::start();
+    daemon.client("acme");
+    for list in [
+        &["user", "list"][..],
+        &["token", "list"],
+        &["host", "list"],
+        &["client", "list"],
+        &["enroll", "list"],
+        &["link", "list", "acme"],
+        &["audit", "list"],
+    ] {
+        let refused = daemon.cli(&[list, &["--limit", "0"][..]].concat());
+        assert_eq!(refused.expect(2), "", "{list:?}");
+        daemon.cli(&[list, &["--limit", "1"][..]].concat()).expect(0);
+    }
+    assert_eq!(daemon.cli(&["audit", "tail", "-n", "0"]).expect(0), "");
+    assert_eq!(daemon.cli(&["audit", "tail", "-n", "1"]).expect(0).lines().count(), 1);
+}
+
+#[test]
+fn a_tail_of_none_that_follows_shows_what_comes_and_nothing_that_was() {
+    use std::io::BufRead;
+    let daemon = Daemon::start();
+    daemon.client("before");
+    let mut command = support::daemon::command(daemon.directory());
+    command.args(["audit", "tail", "-n", "0", "-f", "--json", "--action", "client.create", "--socket"]);
+    command.arg(daemon.socket()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (lines, shown) = std::sync::mpsc::channel();
+    let out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || out.lines().for_each(|line| drop(lines.send(line.unwrap()))));
+    // Nobody can see from outside when it has begun to follow, so that one after the other is made until one is shown.
+    let mut made = Vec::new();
+    let first = eventually("an entry is shown", || {
+        made.push(daemon.client(&format!("after-{}", made.len())));
+        shown.try_recv().ok()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    let entry: Value = serde_json::from_str(&first).unwrap();
+    assert!(made.iter().any(|id| entry["resource"] == json!(id)), "{entry}");
+}

@@ -224,7 +224,7 @@ impl Common {
         let mut items: Vec<Value> = Vec::new();
         let mut cursor = String::new();
         loop {
-            let size = PAGE.min(most.saturating_sub(items.len()).max(1));
+            let size = PAGE.min(most.saturating_sub(items.len()));
             let joint = if target.contains('?') { '&' } else { '?' };
             let mut page = good(client.get(&format!("{target}{joint}limit={size}{cursor}"))?)?;
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
@@ -263,6 +263,15 @@ pub fn span(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(seconds) => Ok(seconds),
         Err(_) => span::parse(text, Bounds::new(0, u64::MAX)).map_err(|fault| fault.to_string()),
+    }
+}
+
+/// How many rows a list is to have, as an argument: at least one.
+pub fn rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(rows) => Ok(rows),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, secret, span},
+    ask::{Common, encoded, rows, secret, span},
     output::Column,
 };
 use crate::token::{ClientId, HostId};
@@ -65,7 +65,7 @@ pub(super) enum Enroll {
     #[command(visible_alias = "ls")]
     List {
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Revoke an enrolment
@@ -103,7 +103,7 @@ pub(super) enum Host {
     #[command(visible_alias = "ls")]
     List {
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Show one host
@@ -214,7 +214,7 @@ pub(super) enum Client {
     #[command(visible_alias = "ls")]
     List {
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Show one client
@@ -288,7 +288,7 @@ pub(super) enum Link {
         /// The client's id or slug
         client: String,
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Make a magic link for a client; its URL alone goes to standard output

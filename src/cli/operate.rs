@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit, Stop,
-    ask::{Common, secret},
+    ask::{Common, rows, secret},
     offline::{self, Offline},
     output::{self, Column},
     token::filtered,
@@ -160,7 +160,7 @@ pub(super) enum Audit {
         #[command(flatten)]
         filter: Filter,
         /// Only so many
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = rows)]
         limit: usize,
     },
     /// Show the newest entries, oldest first
@@ -268,14 +268,15 @@ fn verify_offline(common: &Common) -> Result<Value, Stop> {
 
 fn tail(common: &Common, target: &str, lines: usize, follow: bool) -> Result<(), Stop> {
     let seq = |entry: &Value| entry.get("seq").and_then(Value::as_u64).unwrap_or_default();
-    let mut wanted = lines;
+    // Of none, too, the newest is asked for: what follows comes after it.
+    let mut wanted = lines.max(1);
+    let mut shown = lines;
     let mut last = 0;
     loop {
         let mut entries = common.items(target, Some(wanted))?;
         entries.retain(|entry| seq(entry) > last);
-        entries.reverse();
-        last = entries.last().map_or(last, seq);
-        for entry in &entries {
+        last = entries.first().map_or(last, seq);
+        for entry in entries.iter().take(shown).rev() {
             output::line(&if common.json { entry.to_string() } else { told(entry) })?;
         }
         if !follow {
@@ -283,7 +284,7 @@ fn tail(common: &Common, target: &str, lines: usize, follow: bool) -> Result<(),
         }
         thread::sleep(TAIL_PAUSE);
         // Enough for whatever comes in between at any rate that a person could follow.
-        wanted = 500;
+        (wanted, shown) = (500, 500);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, secret, span},
+    ask::{Common, encoded, rows, secret, span},
     fleet::{self, object},
     output::{self, Column},
     user,
@@ -43,7 +43,7 @@ pub(super) enum Token {
         #[arg(long)]
         state: Option<String>,
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Show one token, of whatever kind

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, password},
+    ask::{Common, encoded, password, rows},
     output::Column,
 };
 
@@ -27,7 +27,7 @@ pub(super) enum User {
     #[command(visible_alias = "ls")]
     List {
         /// Only so many
-        #[arg(long)]
+        #[arg(long, value_parser = rows)]
         limit: Option<usize>,
     },
     /// Show one user
