@@ -51,13 +51,10 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Starts the log with the filter of `$BEARERD_LOG`, or `info`. A filter that is none is an error that
+    /// Starts the log with the filter of `$BEARERD_LOG`, or `info` where that is empty or unset. A filter that is none is an error that
     /// says so.
     pub fn start(filter: Option<&str>) -> Result<Self, String> {
-        let filter: Targets = filter
-            .unwrap_or("info")
-            .parse()
-            .map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))?;
+        let filter = targets(filter)?;
         let (sender, receiver) = sync_channel(LINES_MAX);
         let (end, ended) = sync_channel(0);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -76,6 +73,12 @@ impl Logging {
             .map_err(|error| error.to_string())?;
         Ok(Self { lines, ended })
     }
+}
+
+/// What is logged. A filter that says nothing is none: it would silence the errors, too, and `off` says that.
+fn targets(filter: Option<&str>) -> Result<Targets, String> {
+    let filter = filter.filter(|text| !text.trim().is_empty()).unwrap_or("info");
+    filter.parse().map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))
 }
 
 impl Drop for Logging {
@@ -237,6 +240,20 @@ mod tests {
         assert_eq!(written(UNIX_EPOCH - Duration::from_secs(10)), "1970-01-01T00:00:00.000Z");
         assert_eq!(written(UNIX_EPOCH + LAST_MOMENT), "9999-12-31T23:59:59.000Z");
         assert_eq!(written(UNIX_EPOCH + LAST_MOMENT * 2), "9999-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn a_filter_that_is_empty_is_none() {
+        let logged = |filter: Option<&str>| {
+            let targets = targets(filter).unwrap();
+            [Level::ERROR, Level::INFO, Level::DEBUG].map(|level| targets.would_enable("bearerd", &level))
+        };
+        for none in [None, Some(""), Some(" ")] {
+            assert_eq!(logged(none), [true, true, false], "{none:?}");
+        }
+        assert_eq!(logged(Some("debug")), [true; 3]);
+        assert_eq!(logged(Some("off")), [false; 3]);
+        assert!(targets(Some("bearerd=loud")).is_err());
     }
 
     #[test]
