@@ -576,3 +576,21 @@ fn a_tail_of_none_that_follows_shows_what_comes_and_nothing_that_was() {
     let entry: Value = serde_json::from_str(&first).unwrap();
     assert!(made.iter().any(|id| entry["resource"] == json!(id)), "{entry}");
 }
+
+#[test]
+fn a_token_given_as_an_argument_is_not_repeated() {
+    let daemon = Daemon::start();
+    let pat = daemon.user("anna@example.org", &[]).any_pat();
+    let long = format!("eyJhbGciOiJIUzI1NiJ9.{}.x", "e".repeat(400));
+    for token in [&pat, &long] {
+        for command in [&["verify"][..], &["explain"], &["token", "lookup"]] {
+            let outcome = daemon.cli(&[command, &[token.as_str()][..]].concat());
+            assert_eq!(outcome.expect(3), "", "{command:?}");
+            assert!(!outcome.stderr.contains(token.as_str()), "{outcome:?}");
+            assert!(outcome.stderr.contains("standard input or a file"), "{outcome:?}");
+        }
+    }
+    // A file that is there is named, whatever is wrong with it.
+    let folder = daemon.cli(&["verify", "data"]);
+    assert!(folder.code == 1 && folder.stderr.contains("data: "), "{folder:?}");
+}

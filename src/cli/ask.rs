@@ -315,6 +315,16 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
     something(from, text.trim())
 }
 
+/// A token, read as a secret is. Whoever gave it as an argument, where a file is named, does not see it repeated.
+pub fn token(from: Option<&Path>) -> Result<Zeroizing<String>, Stop> {
+    secret(from, "Token: ").map_err(|stop| match from {
+        Some(path) if path != Path::new("-") && path.symlink_metadata().is_err() => Stop::not_found(
+            "there is no such file; a token is read from standard input or a file, never from an argument",
+        ),
+        Some(_) | None => stop,
+    })
+}
+
 /// A password, read as a secret is: all of it up to the end of the line that it may stand on, since white space
 /// counts in a password.
 pub fn password(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {

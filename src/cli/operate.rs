@@ -1,6 +1,6 @@
 //! `bearerd reload`, `install-token`, `explain`, `audit`: what an operator has a daemon do, and what happened.
 
-use std::{io::Write, path::Path, thread, time::Duration};
+use std::{io::Write, path::PathBuf, thread, time::Duration};
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit, Stop,
-    ask::{Common, rows, secret},
+    ask::{self, Common, rows},
     offline::{self, Offline},
     output::{self, Column},
     token::filtered,
@@ -56,7 +56,7 @@ fn texts<'a>(answer: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
 
 /// `bearerd explain`: every check of a token's verification, and how it came out.
 pub(super) fn explain(common: &Common, asked: &Explain) -> Result<(), Stop> {
-    let token = secret(asked.from.as_deref().map(Path::new), "Token: ")?;
+    let token = ask::token(asked.from.as_deref())?;
     let mut body = json!({"token": token.as_str()});
     if let Some(members) = body.as_object_mut() {
         members.extend(asked.from_ip.as_ref().map(|ip| ("client_ip".to_owned(), ip.as_str().into())));
@@ -73,7 +73,7 @@ pub(super) fn explain(common: &Common, asked: &Explain) -> Result<(), Stop> {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// A file with the token; without, or with `-`, it is read from standard input
-    from: Option<String>,
+    from: Option<PathBuf>,
     /// The address that it is used from
     #[arg(long, value_name = "ADDRESS")]
     from_ip: Option<String>,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, rows, secret, span},
+    ask::{self, Common, encoded, rows, span},
     fleet::{self, object},
     output::{self, Column},
     user,
@@ -203,7 +203,7 @@ impl Token {
 
 /// The row of the token whose text is read from a file or standard input.
 fn looked_up(common: &Common, from: Option<&Path>) -> Result<Value, Stop> {
-    let token = secret(from, "Token: ")?;
+    let token = ask::token(from)?;
     let body = json!({"token": token.as_str()});
     common.ask(Method::POST, "/v1/admin/tokens/lookup", Some(&body))
 }
@@ -316,8 +316,8 @@ pub(super) fn filtered(target: &str, filters: &[(&str, Option<String>)]) -> Stri
 
 /// `bearerd verify`: whether a token is active.
 pub(super) fn verify(common: &Common, from: Option<&Path>) -> Result<bool, Stop> {
-    let token = secret(from, "Token: ")?;
-    let answer = super::ask::good(common.client()?.form("/v1/introspect", &[("token", token.as_str())])?)?;
+    let token = ask::token(from)?;
+    let answer = ask::good(common.client()?.form("/v1/introspect", &[("token", token.as_str())])?)?;
     let active = answer.get("active").and_then(Value::as_bool).unwrap_or_default();
     if common.json {
         output::json(&answer)?;
