@@ -594,3 +594,14 @@ fn a_token_given_as_an_argument_is_not_repeated() {
     let folder = daemon.cli(&["verify", "data"]);
     assert!(folder.code == 1 && folder.stderr.contains("data: "), "{folder:?}");
 }
+
+#[test]
+fn a_backup_to_standard_output_is_wrong_usage_and_makes_no_file() {
+    let daemon = Daemon::start();
+    let outcome = daemon.cli(&["backup", "-"]);
+    assert_eq!(outcome.expect(2), "");
+    assert!(outcome.stderr.contains("name a file"), "{outcome:?}");
+    assert!(!daemon.file("-").exists());
+    daemon.cli(&["backup", "./-"]).expect(0);
+    assert!(daemon.file("-").exists());
+}

@@ -26,6 +26,10 @@ const UNFINISHED: &str = ".bearerd-part";
 
 /// Backs up the running daemon into `file`.
 pub(super) fn run(common: &Common, file: &Path) -> Result<(), Stop> {
+    if file == Path::new("-") {
+        let says = "a backup does not go to standard output; name a file (`./-` for one of that name)";
+        return Err(Stop::usage(says));
+    }
     if file.symlink_metadata().is_ok() {
         return Err(in_the_way(file));
     }
