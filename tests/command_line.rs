@@ -605,3 +605,10 @@ fn a_backup_to_standard_output_is_wrong_usage_and_makes_no_file() {
     daemon.cli(&["backup", "./-"]).expect(0);
     assert!(daemon.file("-").exists());
 }
+
+#[test]
+fn a_switch_may_be_given_twice() {
+    let daemon = Daemon::start();
+    assert!(daemon.cli(&["--json", "user", "list", "--json", "--json", "-y", "--yes"]).json().is_array());
+    daemon.cli(&["token", "list", "--kind", "pat", "--kind", "link"]).expect(2);
+}

@@ -43,10 +43,10 @@ pub struct Common {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON, for programs
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, overrides_with = "json")]
     pub json: bool,
     /// Do not ask for confirmation; where there is no terminal, nobody is asked
-    #[arg(long, short = 'y', global = true, help_heading = EVERYWHERE)]
+    #[arg(long, short = 'y', global = true, help_heading = EVERYWHERE, overrides_with = "yes")]
     pub yes: bool,
 }
 
