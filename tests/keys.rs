@@ -234,6 +234,25 @@ fn a_reload_that_would_drop_a_key_in_use_is_refused_with_the_counts() {
 }
 
 #[test]
+fn keys_are_rotated_from_whatever_directory() {
+    let (here, elsewhere) = (Setup::new(), Setup::new());
+    let out = std::fs::File::create(here.path().join("stdout")).unwrap();
+    let mut serve = support::daemon::command(here.path());
+    serve.args(["serve", "--data", "data", "--config", "bearerd.toml", "--listen", "127.0.0.1:0"]);
+    let mut child = serve.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().unwrap();
+    let said = || std::fs::read_to_string(here.path().join("stdout")).unwrap();
+    eventually("the daemon listens", || said().contains("listening on unix:").then_some(()));
+    let mut rotate = support::daemon::command(elsewhere.path());
+    rotate.args(["keys", "rotate", "--socket"]).arg(here.path().join("data/admin.sock"));
+    let outcome = rotate.output().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(outcome.status.success(), "{outcome:?}");
+    let keyring = std::fs::read_to_string(here.path().join("data/keyring")).unwrap();
+    assert_eq!(parsed(&keyring).len(), 2, "{keyring}");
+}
+
+#[test]
 fn a_start_without_a_key_that_is_still_needed_says_which_and_for_what() {
     let mut daemon = Daemon::start();
     let anna = daemon.user("anna@example.org", &[]);

@@ -78,7 +78,9 @@ impl App {
         });
         let (keys, lacking, damaged) = look.await.map_err(|_| Failure::Internal)??;
         let is_credential = matches!(place, KeyringPlace::Credential(_));
-        Ok(Keys { keys, lacking, damaged, file: place.path().to_owned(), is_credential })
+        // For somebody in another directory, too.
+        let file = std::path::absolute(place.path()).map_err(|_| Failure::Internal)?;
+        Ok(Keys { keys, lacking, damaged, file, is_credential })
     }
 
     /// Says so in the log where something needs a key that the keyring does not hold. A start is not refused for it:
