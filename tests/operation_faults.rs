@@ -12,11 +12,11 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, symlink},
+    os::unix::fs::{DirBuilderExt, FileExt, symlink},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use support::{
     daemon::{set_mode, write_private},
     people::service_secret,
@@ -286,6 +286,54 @@ fn a_data_directory_that_was_opened_to_everybody_is_refused_at_the_next_start_to
     assert!(failed.stderr.contains("can be written by others"), "P14: {failed:?}");
     set_mode(&daemon.data(), 0o700);
     daemon.start_again();
+}
+
+/// The lines of the log at `level` that hold `words`.
+fn logged(daemon: &Daemon, level: &str, words: &str) -> Vec<Value> {
+    let log = daemon.stderr();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let meant = |line: &Value| line["level"] == level && text_of(line, "message").contains(words);
+    lines.filter(meant).collect()
+}
+
+/// Sets how large the files of the running daemon may be: what a full disk is, without a disk.
+fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
+}
+
+#[test]
+fn a_store_that_falls_ill_and_heals_and_a_damaged_record_are_lines_of_the_log() {
+    let daemon = Daemon::start();
+    let (anna, bert) = (daemon.user("anna@example.org", &[]), daemon.user("bert@example.org", &[]));
+    assert_eq!(logged(&daemon, "error", ""), Vec::<Value>::new());
+    // Beneath the running daemon, which knows better until it opens its store again.
+    let file = fs::OpenOptions::new().read(true).write(true).open(daemon.store()).unwrap();
+    let bytes = fs::read(daemon.store()).unwrap();
+    let email = b"anna@example.org";
+    for (at, _) in bytes.windows(email.len()).enumerate().filter(|(_, found)| found == email) {
+        file.write_all_at(b"A", at as u64).unwrap();
+    }
+    // Below what the probe writes, so that nothing heals before its time.
+    limit_files(&daemon, Some(16 * 1024));
+    eventually("a change is refused", || {
+        (bert.post("/v1/tokens", json!({"name": "n"})).status != 201).then_some(())
+    });
+    limit_files(&daemon, None);
+    eventually("it is well again", || logged(&daemon, "info", "the store is well again").pop());
+    let fell = logged(&daemon, "error", "the store has");
+    assert!(fell.len() == 1 && text_of(&fell[0], "error").contains("File too large"), "{fell:?}");
+    assert_eq!(logged(&daemon, "info", "the store is well again").len(), 1);
+    for _ in 0..50 {
+        anna.get("/v1/me").expect(503);
+    }
+    bert.get("/v1/me").expect(200);
+    let damaged = eventually("the damage is told", || logged(&daemon, "error", "damaged").pop());
+    assert_eq!(damaged["table"], "users", "{damaged}");
+    daemon.nobody().get("/healthz").expect(200);
+    assert_eq!(logged(&daemon, "error", "damaged").len(), 1, "fifty requests are one line");
+    assert!(!daemon.stderr().contains("anna@example.org"));
 }
 
 #[test]

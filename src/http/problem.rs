@@ -4,6 +4,8 @@
 //! inner error, never repeats a value that was sent, and tells nothing about what another caller owns.
 //! Every 401 has the same body, whatever was wrong: the log knows, the caller does not.
 
+mod fault;
+
 use std::borrow::Cow;
 
 use hyper::StatusCode;
@@ -331,7 +333,10 @@ impl From<Refusal> for Problem {
             Refusal::RateLimited { after_seconds } => {
                 Self::RateLimited { retry_after_seconds: after_seconds }
             }
-            Refusal::Fault(_) => Self::Unavailable,
+            Refusal::Fault(fault) => {
+                fault::tell(fault);
+                Self::Unavailable
+            }
         }
     }
 }

@@ -4,11 +4,14 @@
 //! A failed handle is never used again for writing, and a failed sync never believed: what is there is what
 //! a new handle finds. The new handle is opened while the old one still serves readers, so that nobody is
 //! left without an answer if that fails too.
+//!
+//! Requests are told that there is no answer, and no more: why, and since when, is a line of the log each time
+//! that the health changes.
 
 use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,11 +43,29 @@ impl Health {
     pub(crate) fn after(error: &EngineError) -> Self {
         match error {
             EngineError::Write(failure) if failure.full => Self::Full(failure.message.clone()),
-            EngineError::Write(failure) => Self::Unavailable(failure.message.clone()),
+            EngineError::Write(failure) => Self::Unavailable(format!("writing: {}", failure.message)),
             EngineError::Read(message) | EngineError::Damaged(message) | EngineError::Foreign(message) => {
-                Self::Unavailable(message.clone())
+                Self::Unavailable(format!("reading: {message}"))
             }
             EngineError::InUse => Self::Unavailable("another process holds the store".to_owned()),
+        }
+    }
+
+    /// Tells the log of a change from `before`. The same illness for another reason is none: each attempt to
+    /// heal may find its own. Whoever closes the store knows.
+    fn tell(&self, before: &Self) {
+        match (before, self) {
+            (Self::Well, Self::Well)
+            | (Self::Full(_), Self::Full(_))
+            | (Self::Unavailable(_), Self::Unavailable(_))
+            | (_, Self::Closed) => {}
+            (_, Self::Well) => tracing::info!("the store is well again: changes are taken"),
+            (_, Self::Full(error)) => {
+                tracing::error!(%error, "the store has no space: changes are refused until it has");
+            }
+            (_, Self::Unavailable(error)) => {
+                tracing::error!(%error, "the store has failed: changes are refused until it could be opened again");
+            }
         }
     }
 
@@ -64,7 +85,8 @@ pub(crate) struct Condition {
     changed: Condvar,
     /// What reads from an engine that was given up since fails, and means nothing.
     engine_since: AtomicU64,
-    reading_failed: AtomicBool,
+    /// How reading failed, until the writer has seen to it.
+    reading_failed: Mutex<Option<EngineError>>,
     reopened: AtomicU64,
     poke: Box<dyn Fn() + Send + Sync>,
 }
@@ -76,7 +98,7 @@ impl Condition {
             health: Mutex::new(Health::Well),
             changed: Condvar::new(),
             engine_since: AtomicU64::new(0),
-            reading_failed: AtomicBool::new(false),
+            reading_failed: Mutex::default(),
             reopened: AtomicU64::new(0),
             poke: Box::new(poke),
         }
@@ -91,7 +113,11 @@ impl Condition {
     }
 
     pub(crate) fn set(&self, health: Health) {
-        *self.lock() = health;
+        {
+            let mut current = self.lock();
+            health.tell(&current);
+            *current = health;
+        }
         self.changed.notify_all();
     }
 
@@ -103,23 +129,35 @@ impl Condition {
     }
 
     /// A view of `generation` could not be read.
-    pub(crate) fn reading_failed(&self, generation: u64, _: &EngineError) {
-        if generation >= self.engine_since.load(Ordering::Acquire)
-            && !self.reading_failed.swap(true, Ordering::AcqRel)
-        {
+    pub(crate) fn reading_failed(&self, generation: u64, error: EngineError) {
+        if self.is_given_up(generation) {
+            return;
+        }
+        let first = {
+            let mut failed = self.failed();
+            let first = failed.is_none();
+            failed.get_or_insert(error);
+            first
+        };
+        if first {
             (self.poke)();
         }
     }
 
-    /// Whether reading has failed since this was last asked.
-    pub(crate) fn take_reading_failed(&self) -> bool {
-        self.reading_failed.swap(false, Ordering::AcqRel)
+    /// How reading has failed since this was last asked.
+    pub(crate) fn take_reading_failed(&self) -> Option<EngineError> {
+        self.failed().take()
+    }
+
+    /// Whether the engine that a view of `generation` reads through was given up since.
+    pub(crate) fn is_given_up(&self, generation: u64) -> bool {
+        generation < self.engine_since.load(Ordering::Acquire)
     }
 
     /// Readers were moved over to another engine; its first view has `generation`.
     pub(crate) fn moved_over(&self, generation: u64) {
         self.engine_since.store(generation, Ordering::Release);
-        self.reading_failed.store(false, Ordering::Release);
+        *self.failed() = None;
     }
 
     /// The engine was opened again after a fault.
@@ -130,6 +168,10 @@ impl Condition {
     /// How often the engine was opened again.
     pub(crate) fn reopen_count(&self) -> u64 {
         self.reopened.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<EngineError>> {
+        self.reading_failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Health> {
@@ -213,16 +255,16 @@ mod tests {
             counted.fetch_add(1, Ordering::AcqRel);
         });
         let fault = EngineError::Read("on purpose".to_owned());
-        condition.reading_failed(1, &fault);
-        condition.reading_failed(1, &fault);
+        condition.reading_failed(1, fault.clone());
+        condition.reading_failed(1, fault.clone());
         assert_eq!(poked.load(Ordering::Acquire), 1, "the writer is woken once");
         condition.moved_over(2);
-        assert!(!condition.take_reading_failed(), "that was the engine before");
-        condition.reading_failed(1, &fault);
-        assert!(!condition.take_reading_failed() && poked.load(Ordering::Acquire) == 1);
-        condition.reading_failed(2, &fault);
+        assert_eq!(condition.take_reading_failed(), None, "that was the engine before");
+        condition.reading_failed(1, fault.clone());
+        assert_eq!((condition.take_reading_failed(), poked.load(Ordering::Acquire)), (None, 1));
+        condition.reading_failed(2, fault.clone());
         assert_eq!(poked.load(Ordering::Acquire), 2);
-        assert!(condition.take_reading_failed());
-        assert!(!condition.take_reading_failed(), "asked once more");
+        assert_eq!(condition.take_reading_failed(), Some(fault));
+        assert_eq!(condition.take_reading_failed(), None, "asked once more");
     }
 }

@@ -46,7 +46,7 @@ impl ReadView {
     /// An engine that could not read is opened again; until then, the answer is that there is none.
     pub(crate) fn believe<T>(&self, result: Result<T, EngineError>) -> Result<T, Fault> {
         result.map_err(|error| {
-            self.condition.reading_failed(self.generation, &error);
+            self.condition.reading_failed(self.generation, error);
             Fault::Unreadable
         })
     }

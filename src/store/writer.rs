@@ -86,8 +86,10 @@ impl Writer {
         loop {
             let until = self.ill.as_ref().map(BackOff::next);
             let taken = self.shared.queue.next(until, BATCH_OPERATIONS_MAX);
-            if self.shared.condition.take_reading_failed() && self.ill.is_none() {
-                self.fall_ill(Health::Unavailable("the store could not be read".to_owned()));
+            if let Some(error) = self.shared.condition.take_reading_failed()
+                && self.ill.is_none()
+            {
+                self.fall_ill(Health::after(&error));
             }
             if self.ill.is_some() {
                 for order in taken.items {
