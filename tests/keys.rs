@@ -4,6 +4,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use support::*;
 
 const CONFIGURED: &str = "[keys]\nfile = \"keys\"\n";

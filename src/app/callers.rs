@@ -7,7 +7,7 @@ use super::{App, Failure, Snapshot, remembered::Seen};
 use crate::{
     metrics::{Means, PresentedKind},
     records::{
-        Time,
+        Fault, Time,
         token::{Detail, Token},
     },
     rules::{
@@ -234,18 +234,18 @@ impl App {
 
     /// Whoever was told that a token is expired must not find it alive again, whatever becomes of the clock.
     fn keep_end_of(&self, denied: Denied) {
-        let view = self.view();
-        let row = denied.token.and_then(|id| Token::by_id(&*view, id).ok().flatten());
-        let end = row.and_then(|row| {
+        let Some(id) = denied.token else { return };
+        let end = self.store().look(|view| {
+            let Some(row) = Token::by_id(view, id)? else { return Ok(None) };
             if let Detail::Session { idle_seconds, .. } = &row.detail
                 && denied.reason == Reason::Idle
             {
-                let last = verify::last_use(&*view, &row, self.noted_use(row.id)).ok()?;
-                return Some(last.plus(*idle_seconds));
+                let last = verify::last_use(view, &row, self.noted_use(row.id))?;
+                return Ok(Some(last.plus(*idle_seconds)));
             }
-            row.expires_at
+            Ok::<_, Fault>(row.expires_at)
         });
-        if let Some(end) = end {
+        if let Ok(Some(end)) = end {
             self.keep(end);
         }
     }

@@ -34,7 +34,11 @@ impl App {
             let mut after: Option<Vec<u8>> = None;
             loop {
                 // A view of its own for each portion: one that is held for long keeps pages from being reused.
-                after = clock::count(&*store.view(), after.as_deref(), clock, from, &mut counted)?;
+                (after, counted) = store.look(|view| {
+                    let mut counted = counted;
+                    let next = clock::count(view, after.as_deref(), clock, from, &mut counted)?;
+                    Ok::<_, Failure>((next, counted))
+                })?;
                 if after.is_none() {
                     return Ok::<_, Failure>((from, counted));
                 }

@@ -31,7 +31,7 @@ impl App {
     pub async fn update_host(&self, who: &Authorized, id: HostId, change: Change) -> Result<Seen, Failure> {
         let host: Host =
             self.change(who, move |txn, _, who| hosts::update(txn, &who.by(), id, &change)).await?;
-        self.look(|view, _| Ok(hosts::seen(view, host, &|token| self.noted(token))?))
+        self.look(|view, _| Ok(hosts::seen(view, host.clone(), &|token| self.noted(token))?))
     }
 
     /// Deletes a host.

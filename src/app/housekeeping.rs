@@ -71,8 +71,9 @@ impl App {
             self.change_own(|txn, _| purge::may_run(txn)).await?;
         }
         let snapshot = self.snapshot();
-        let listed =
-            self.look_long(move |view, now| purge::candidates(view, &snapshot.settings, now, after)).await?;
+        let look =
+            self.look_long(move |view, now| purge::candidates(view, &snapshot.settings, now, after.clone()));
+        let listed = look.await?;
         let ids = listed.items;
         let removed = if ids.is_empty() {
             0

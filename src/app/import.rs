@@ -15,9 +15,11 @@ impl App {
         let ids = || Ok::<_, Failure>(FreshIds { token: random()?, owner: random()? });
         let fresh = lines.iter().map(|_| ids()).collect::<Result<Vec<_>, _>>()?;
         if dry {
-            let (by, now_ms) = (who.by(), self.store().now_ms());
+            let (by, store) = (who.by(), self.store().clone());
             return self
-                .look_long(move |view, _| import::take_in(&mut Txn::new(view, now_ms), &by, &lines, &fresh))
+                .look_long(move |view, _| {
+                    import::take_in(&mut Txn::new(view, store.now_ms()), &by, &lines, &fresh)
+                })
                 .await;
         }
         self.change(who, move |txn, _, who| import::take_in(txn, &who.by(), &lines, &fresh)).await

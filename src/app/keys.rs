@@ -60,13 +60,15 @@ impl App {
     /// Every key, and what needs it. Looks at every sealed row, off the async threads.
     pub async fn keys(&self) -> Result<Keys, Failure> {
         let place = self.reloads.keyring_place().await?;
-        let (snapshot, view, now) = (self.snapshot(), self.view(), self.now());
+        let (snapshot, store, now) = (self.snapshot(), self.store().clone(), self.now());
         let look = tokio::task::spawn_blocking(move || {
             let keyring = &snapshot.keyring;
             let ids: Vec<KeyId> = keyring.ids().cloned().collect();
-            let Needs { of: needs, damaged } = keys::needs(&*view, &ids, now)?;
-            let lacking = keys::lacking(&*view, keyring, now)?.into_iter().collect();
-            let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
+            let (Needs { of: needs, damaged }, lacking, own) = store.look(|view| {
+                let lacking = keys::lacking(view, keyring, now)?.into_iter().collect();
+                let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
+                Ok::<_, Fault>((keys::needs(view, &ids, now)?, lacking, own))
+            })?;
             let own = own_key_sealed_under(&own);
             let keys = ids.into_iter().map(|id| KeyUse {
                 current: id == *keyring.current().id(),
@@ -86,9 +88,9 @@ impl App {
     /// Says so in the log where something needs a key that the keyring does not hold. A start is not refused for it:
     /// all that needs no such key goes on.
     pub async fn tell_lacking_keys(&self) -> Result<(), Failure> {
-        let (snapshot, view, now) = (self.snapshot(), self.view(), self.now());
-        let look = tokio::task::spawn_blocking(move || keys::lacking(&*view, &snapshot.keyring, now));
-        for (key, need) in look.await.map_err(|_| Failure::Internal)?? {
+        let snapshot = self.snapshot();
+        let look = self.look_long(move |view, now| Ok(keys::lacking(view, &snapshot.keyring, now)?));
+        for (key, need) in look.await? {
             tracing::error!("{}; it belongs there as `old`", lacks(&key, need));
         }
         Ok(())

@@ -172,18 +172,19 @@ impl App {
         Ok(access::decide(right, caller)?)
     }
 
-    /// Reads: runs a rule over the store as of the last commit.
-    pub fn look<T>(&self, rule: impl FnOnce(&dyn View, Time) -> Result<T, Refusal>) -> Result<T, Failure> {
-        Ok(rule(&*self.view(), self.now())?)
+    /// Reads: runs a rule over the store as of the last commit; once more where the store is opened again
+    /// meanwhile.
+    pub fn look<T>(&self, rule: impl Fn(&dyn View, Time) -> Result<T, Refusal>) -> Result<T, Failure> {
+        Ok(self.store.look(|view| rule(view, self.now()))?)
     }
 
     /// The same for a rule that reads thousands of rows with their MACs: not for the threads that answer.
     pub async fn look_long<T: Send + 'static>(
         &self,
-        rule: impl FnOnce(&dyn View, Time) -> Result<T, Refusal> + Send + 'static,
+        rule: impl Fn(&dyn View, Time) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Failure> {
-        let (view, now) = (self.view(), self.now());
-        let look = tokio::task::spawn_blocking(move || rule(&*view, now));
+        let (store, now) = (self.store.clone(), self.now());
+        let look = tokio::task::spawn_blocking(move || store.look(|view| rule(view, now)));
         Ok(look.await.map_err(|_| Failure::Internal)??)
     }
 

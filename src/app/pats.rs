@@ -52,7 +52,7 @@ impl App {
     /// Changes a PAT.
     pub async fn update_pat(&self, who: &Authorized, id: TokenId, change: Change) -> Result<Row, Failure> {
         let token = self.change(who, move |txn, _, who| pats::update(txn, who, id, change)).await?;
-        self.look(|view, now| Ok(tokens::row(view, token, now, &|id| self.noted(id))?))
+        self.look(|view, now| Ok(tokens::row(view, token.clone(), now, &|id| self.noted(id))?))
     }
 
     /// Gives a PAT anew.
@@ -127,7 +127,8 @@ impl App {
         let mut began = false;
         loop {
             let from = after.take();
-            let listed = self.look_long(move |view, _| inventory::matching(view, &condition, from)).await?;
+            let look = self.look_long(move |view, _| inventory::matching(view, &condition, from.clone()));
+            let listed = look.await?;
             let ids = listed.items;
             outcome.matches = outcome.matches.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
             if !dry_run && !ids.is_empty() {

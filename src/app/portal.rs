@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::{App, Failure};
 use crate::{
     metrics::{Means, PresentedKind},
-    records::Time,
+    records::{Time, View},
     rules::{
         Denied, Reason, Refusal,
         access::Subject,
@@ -95,7 +95,8 @@ impl App {
         let (door, cookie) = if door.single_use {
             self.change_own(move |txn, terms| portal::redeem(txn, terms, &followed, ip)).await?
         } else {
-            let cookie = portal::sign(&*self.view(), self.snapshot().terms(), &door.link, now)?;
+            let sign = |view: &dyn View| portal::sign(view, self.snapshot().terms(), &door.link, now);
+            let cookie = self.store().look(sign)?;
             (door, cookie)
         };
         self.last_used.note(door.link.id, now, super::noted_address(ip));

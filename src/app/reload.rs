@@ -267,13 +267,13 @@ impl App {
         let blinding = random()?;
         let (sources, located, running) =
             (self.reloads.sources.clone(), located.clone(), Arc::clone(running));
-        let (view, now) = (self.view(), self.now());
+        let (store, now) = (self.store.clone(), self.now());
         let read = tokio::task::spawn_blocking(move || {
             let read = sources.reload(&located, &running.services.secrets, &blinding);
             let (next, loaded) = read.map_err(|error| NotReloaded::Faults(lines(&error.to_string())))?;
             let dropped: Vec<KeyId> =
                 running.keyring.dropped_by(&loaded.keyring).map(|key| key.id().clone()).collect();
-            keys::refuse_needed(&*view, &dropped, now)?;
+            store.look(|view| keys::refuse_needed(view, &dropped, now))?;
             Ok((next, loaded))
         });
         read.await.map_err(|_| NotReloaded::Failure(Failure::Internal))?

@@ -48,7 +48,7 @@ impl App {
 
     /// None where they cannot be read: a sample that is missing says so better than a zero.
     fn stored_tokens(&self) -> Option<Family> {
-        let counts = tokens::counts(&*self.view()).ok()?;
+        let counts = self.store().look(tokens::counts).ok()?;
         let samples = counts
             .into_iter()
             .map(|(kind, stored)| (vec![("kind", kind.name().to_owned())], float(stored)))

@@ -112,7 +112,7 @@ impl App {
             listeners: self.serving.listeners.get().cloned().unwrap_or_default(),
             setup_pending: self.setup_pending().ok(),
             degraded: store.health != Health::Well,
-            tokens: tokens::counts(&*self.view()).ok(),
+            tokens: self.store().look(tokens::counts).ok(),
             generation: snapshot.generation,
             reload: self.last_reload(),
             services: services.collect(),

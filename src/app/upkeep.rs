@@ -56,11 +56,13 @@ impl App {
 
     /// Walks the audit chain.
     pub async fn check_audit(&self) -> Result<Chain, Failure> {
-        let view = self.view();
+        let store = self.store().clone();
         let walk = tokio::task::spawn_blocking(move || {
-            let head = AuditHead::of(&*view)?.seq;
-            let outcome = audit::verify(&*view, &mut |_| Ok(()))?;
-            Ok::<_, Failure>(Chain { outcome, head })
+            store.look(|view| {
+                let head = AuditHead::of(view)?.seq;
+                let outcome = audit::verify(view, &mut |_| Ok(()))?;
+                Ok::<_, Failure>(Chain { outcome, head })
+            })
         });
         walk.await.map_err(|_| Failure::Internal)?
     }

@@ -266,7 +266,7 @@ pub(super) fn ask<T, E>(shared: &Shared, question: impl Fn(&dyn View) -> Result<
             return answer;
         }
     }
-    question(&*shared.published.newest())
+    shared.look(question)
 }
 
 #[cfg(test)]

@@ -132,6 +132,18 @@ pub(crate) struct Shared {
     asked_to_keep: AtomicU64,
 }
 
+impl Shared {
+    /// See [`Store::look`].
+    fn look<T, E>(&self, question: impl Fn(&dyn View) -> Result<T, E>) -> Result<T, E> {
+        let view = self.published.newest();
+        let answer = question(&*view);
+        if answer.is_err() && self.condition.is_given_up(view.generation()) {
+            return question(&*self.published.newest());
+        }
+        answer
+    }
+}
+
 /// A handle on the open store.
 #[derive(Clone)]
 pub struct Store(Arc<Handle>);
@@ -228,6 +240,12 @@ impl Store {
     /// The newest view.
     pub fn view(&self) -> Arc<ReadView> {
         self.0.shared.published.newest()
+    }
+
+    /// Asks a question of the newest view. Where the engine beneath it is given up meanwhile, after a fault or for
+    /// a compacted copy, it is asked once more, of the view that took its place.
+    pub fn look<T, E>(&self, question: impl Fn(&dyn View) -> Result<T, E>) -> Result<T, E> {
+        self.0.shared.look(question)
     }
 
     /// Asks a question of the store as of the last commit, going by rows that are held in memory where they
@@ -340,7 +358,8 @@ impl Store {
     }
 
     /// Gives the space of removed rows back to the file system, by copying what is left: there must be space
-    /// for the copy. Reading goes on, changes wait.
+    /// for the copy. Reading goes on, and what is asked through [`Store::look`] or [`Store::ask`] notices nothing;
+    /// changes wait. A view that is held across it can be read no longer, and a backup that is under way fails.
     pub fn compact(&self) -> impl Future<Output = Result<Compacted, WriteError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         self.queue_up(Order::Compact(Box::new(move |outcome| {

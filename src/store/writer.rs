@@ -257,8 +257,8 @@ impl Writer {
         self.engine.confirm(&self.shared.keys).map_err(ill)
     }
 
-    /// Moves readers over to another engine, and closes the one before. Only then may pages be written that
-    /// readers of the old one could still look at.
+    /// Moves readers over to another engine, and closes the one before, with which the views over it end. Only
+    /// then may pages be written that readers of the old one could still look at.
     fn move_over(&mut self, engine: Engine, snapshot: Snapshot) {
         self.generation += 1;
         self.shared.condition.moved_over(self.generation);
@@ -267,7 +267,7 @@ impl Writer {
     }
 
     /// Copies the store, which leaves out the space of removed rows, and moves over to the copy. Readers
-    /// notice nothing; changes wait.
+    /// that ask again notice nothing; changes wait.
     fn compact(&mut self) -> Result<Compacted, WriteError> {
         if self.ill.is_some() {
             return Err(self.refusal());

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     fs::{self, File},
     io,
     path::PathBuf,
@@ -135,6 +136,39 @@ fn compacting_gives_space_back_while_reading_and_writing_go_on() {
     fill(&store, 10);
     block_on(store.compact()).unwrap();
     expect(&store, "row9", Some(&"x".repeat(10_000)));
+}
+
+#[test]
+fn what_walks_through_the_store_while_it_is_compacted_is_asked_again_and_notices_nothing() {
+    let store = in_memory();
+    fill(&store, 400);
+    let removed = store.write_blocking(|txn| {
+        (0..200).for_each(|number| txn.forget(TableId::Projects, format!("row{number}").as_bytes()));
+        Ok::<(), ()>(())
+    });
+    assert_eq!(removed, Ok(Ok(())));
+    let asked = Cell::new(0);
+    let walk = |view: &dyn View| {
+        asked.set(asked.get() + 1);
+        let mut rows = 0;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        view.scan(TableId::Projects, all, Direction::Forwards, &mut |_, _| {
+            rows += 1;
+            if (rows, asked.get()) == (100, 1) {
+                let compacted = block_on(store.compact()).unwrap();
+                assert!(compacted.bytes_after < compacted.bytes_before, "{compacted:?}");
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok::<_, Fault>(rows)
+    };
+    let held = store.view();
+    assert_eq!((store.look(walk), asked.get()), (Ok(200), 2));
+    assert_eq!(walk(&*held), Err(Fault::Unreadable), "a view that is held ends with its engine");
+    asked.set(0);
+    let refuse = |_: &dyn View| Err::<(), _>(asked.replace(asked.get() + 1));
+    assert_eq!((store.look(refuse), asked.get()), (Err(0), 1), "what is refused is asked once");
+    assert_eq!(store.health(), Health::Well);
 }
 
 /// A store with a backup of it, and a change since.
