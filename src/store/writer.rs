@@ -19,7 +19,6 @@ use super::{
     order::{Compacted, Deliver, Job, Order, Turn, Wish, Written},
     pace::Pace,
     redb::{Batch, Engine, EngineError, Snapshot},
-    site::Beside,
     view::ReadView,
 };
 use crate::records::{
@@ -276,17 +275,14 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let _at_disk = AtDisk::enter(&shared);
         let bytes_before = self.engine.size().map_err(|error| refused(&error))?;
-        let (beside, engine, snapshot) = self.copy_beside().map_err(|error| {
+        let Some((engine, snapshot, bytes_after)) = self.smaller_copy(bytes_before).map_err(|error| {
             self.shared.site.sweep();
             refused(&error)
-        })?;
-        let bytes_after = engine.size().map_err(|error| refused(&error))?;
-        if bytes_after >= bytes_before {
-            engine.discard();
+        })?
+        else {
             self.shared.site.sweep();
             return Ok(Compacted { bytes_before, bytes_after: bytes_before });
-        }
-        self.shared.site.move_to(beside).map_err(|error| refused(&EngineError::of(error)))?;
+        };
         // What the old handle would still write is of no use to anybody.
         let abandoned = self.engine.abandon();
         self.move_over(engine, snapshot);
@@ -302,14 +298,22 @@ impl Writer {
         }
     }
 
-    fn copy_beside(&self) -> Result<(Beside, Engine, Snapshot), EngineError> {
+    /// A copy of the store that has taken its name; none where it is no smaller. Where it fails, the store has its
+    /// name, and what was begun beside it is left to be swept.
+    fn smaller_copy(&self, bytes_before: u64) -> Result<Option<(Engine, Snapshot, u64)>, EngineError> {
         let shared = &self.shared;
         let beside = shared.site.beside().map_err(EngineError::of)?;
         backup::copy(&self.engine.snapshot()?, &beside.medium)?;
         let engine = shared.site.open_on(&beside.medium)?;
         engine.confirm(&shared.keys)?;
         let snapshot = engine.snapshot()?;
-        Ok((beside, engine, snapshot))
+        let bytes_after = engine.size()?;
+        if bytes_after >= bytes_before {
+            engine.discard();
+            return Ok(None);
+        }
+        shared.site.move_to(beside).map_err(EngineError::of)?;
+        Ok(Some((engine, snapshot, bytes_after)))
     }
 
     fn close(self) -> Result<(), EngineError> {

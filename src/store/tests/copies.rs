@@ -105,16 +105,21 @@ fn fill(store: &Store, rows: u32) {
     assert_eq!(filled, Ok(Ok(())));
 }
 
+/// Takes the first of them away again.
+fn empty(store: &Store, rows: u32) {
+    let removed = store.write_blocking(move |txn| {
+        (0..rows).for_each(|number| txn.forget(TableId::Projects, format!("row{number}").as_bytes()));
+        Ok::<(), ()>(())
+    });
+    assert_eq!(removed, Ok(Ok(())));
+}
+
 #[test]
 fn compacting_gives_space_back_while_reading_and_writing_go_on() {
     let (_folder, dir) = made();
     let store = open(&dir).unwrap();
     fill(&store, 400);
-    let removed = store.write_blocking(|txn| {
-        (0..390).for_each(|number| txn.forget(TableId::Projects, format!("row{number}").as_bytes()));
-        Ok::<(), ()>(())
-    });
-    assert_eq!(removed, Ok(Ok(())));
+    empty(&store, 390);
     let (before, rows) = (store.view(), dump(&*store.view()));
     let compacted = block_on(store.compact()).unwrap();
     assert!(compacted.bytes_after < compacted.bytes_before / 2, "{compacted:?}");
@@ -139,14 +144,27 @@ fn compacting_gives_space_back_while_reading_and_writing_go_on() {
 }
 
 #[test]
+fn a_compaction_that_cannot_take_the_name_leaves_nothing_beside_the_store() {
+    let (_folder, dir) = made();
+    let store = open(&dir).unwrap();
+    fill(&store, 400);
+    empty(&store, 390);
+    let file = dir.join(STORE_FILE);
+    fs::rename(&file, dir.join("away")).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(block_on(store.compact()), Err(WriteError::Unavailable));
+    assert_eq!(names(&dir), ["away", STORE_FILE, MARKER_FILE]);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(dir.join("away"), &file).unwrap();
+    put(&store, "after", "1").unwrap();
+    block_on(store.compact()).unwrap();
+}
+
+#[test]
 fn what_walks_through_the_store_while_it_is_compacted_is_asked_again_and_notices_nothing() {
     let store = in_memory();
     fill(&store, 400);
-    let removed = store.write_blocking(|txn| {
-        (0..200).for_each(|number| txn.forget(TableId::Projects, format!("row{number}").as_bytes()));
-        Ok::<(), ()>(())
-    });
-    assert_eq!(removed, Ok(Ok(())));
+    empty(&store, 200);
     let asked = Cell::new(0);
     let walk = |view: &dyn View| {
         asked.set(asked.get() + 1);
