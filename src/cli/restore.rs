@@ -66,7 +66,8 @@ impl Restore {
         let carried = match self.carry_over(&replacement, &keyring, &options) {
             Ok(carried) => carried,
             Err(stop) => {
-                replacement.abandon().map_err(offline::cannot_open)?;
+                // What is left over is swept at the next start; why it came to this is what there is to tell.
+                let _ = replacement.abandon();
                 return Err(stop);
             }
         };

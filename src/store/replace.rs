@@ -5,7 +5,7 @@
 //! store's name. Until then nothing has happened, and the one that was replaced is kept.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -27,11 +27,10 @@ impl Replacement {
     pub fn begin(dir: &Path, backup: &Path, keyring: &Keyring, options: &Options) -> Result<Self, OpenError> {
         let place = Place::take(dir, true)?;
         let mut file = place.begin_new()?;
-        let begun = Self::copy_and_open(&place, &mut file, backup, keyring, options);
-        if begun.is_err() {
-            place.sweep()?;
+        match Self::copy_and_open(&place, &mut file, backup, keyring, options) {
+            Ok(store) => Ok(Self { place, file, store }),
+            Err(error) => Err(undone(&place, error)),
         }
-        Ok(Self { store: begun?, place, file })
     }
 
     fn copy_and_open(
@@ -67,17 +66,69 @@ impl Replacement {
 
     /// Takes the place. Answers where the replaced store is kept; none if there was none.
     pub fn finish(self) -> Result<Option<PathBuf>, OpenError> {
-        self.store.close()?;
-        let kept = self.place.keep_replaced()?;
-        self.place.name_new(&self.file)?;
-        self.place.sync()?;
-        self.place.mark()?;
+        let Self { place, file, store } = self;
+        let named = store.close().and_then(|()| {
+            let kept = place.keep_replaced()?;
+            match (place.name_new(&file), kept) {
+                (Ok(()), kept) => Ok(kept),
+                (Err(error), Some(kept)) => {
+                    // The store still has its own name; where this one cannot go, it is one too many and no harm.
+                    let _ = fs::remove_file(kept);
+                    Err(error)
+                }
+                (Err(error), None) => Err(error),
+            }
+        });
+        let kept = named.map_err(|error| undone(&place, error))?;
+        place.sync()?;
+        place.mark()?;
         Ok(kept)
     }
 
     /// Leaves everything as it was.
     pub fn abandon(self) -> Result<(), OpenError> {
-        self.store.close()?;
+        // What is thrown away need not have reached the disk.
+        let _ = self.store.close();
         self.place.sweep()
+    }
+}
+
+/// Takes away what was begun. What went wrong first is what there is to tell; what stays is swept at the next start.
+fn undone(place: &Place, error: OpenError) -> OpenError {
+    let _ = place.sweep();
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::store::tests::{
+        faults::new_on,
+        media::{Disk, Fault},
+    };
+
+    #[test]
+    fn a_replacement_that_could_not_be_written_is_taken_away_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        for finish in [false, true] {
+            let place = Place::take(folder.path(), true).unwrap();
+            let disk = Disk::default();
+            let replacement =
+                Replacement { file: place.begin_new().unwrap(), store: new_on(&disk), place: place.clone() };
+            disk.break_with(Fault { deed: None, after: 0, sticky: true, kind: ErrorKind::StorageFull });
+            let written = replacement.store().write_blocking(|txn| {
+                txn.hint(crate::records::TableId::Projects, b"a".to_vec(), b"1".to_vec());
+                Ok::<(), ()>(())
+            });
+            assert!(written.is_err());
+            if finish {
+                assert!(matches!(replacement.finish(), Err(OpenError::System { what: "write", .. })));
+            } else {
+                replacement.abandon().unwrap();
+            }
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{finish}");
+        }
     }
 }

@@ -232,6 +232,20 @@ fn a_replacement_takes_the_place_only_when_it_is_finished_and_the_old_store_is_k
 }
 
 #[test]
+fn a_replacement_that_cannot_take_the_name_leaves_everything_as_it_was() {
+    let (_folder, dir, backup) = backed_up();
+    let before = fs::read(dir.join(STORE_FILE)).unwrap();
+    let replacement = replace(&dir, &backup).unwrap();
+    fs::remove_file(dir.join("bearerd.redb.new")).unwrap();
+    match replacement.finish() {
+        Err(OpenError::System { what: "rename", .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names(&dir), [STORE_FILE, MARKER_FILE]);
+    assert!(fs::read(dir.join(STORE_FILE)).unwrap() == before);
+}
+
+#[test]
 fn a_store_that_is_gone_or_damaged_can_be_replaced() {
     let (_folder, dir, backup) = backed_up();
     fs::write(dir.join(STORE_FILE), "not a store").unwrap();
