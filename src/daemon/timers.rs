@@ -47,8 +47,10 @@ async fn flush(app: Arc<App>) {
             _ = every.tick() => {}
             () = app.last_use_crowded() => {}
         }
-        if let Err(failure) = app.flush().await {
+        while let Err(failure) = app.flush().await {
             tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");
+            // However many wait: a store that takes no writes now takes none for being asked at once.
+            every.tick().await;
         }
     }
 }

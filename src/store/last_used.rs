@@ -59,12 +59,12 @@ impl LastUsed {
             }
             Entry::Vacant(place) if room => {
                 place.insert(Noted { at, ip });
+                if shard.len() == NOTES_CROWDED {
+                    drop(shard);
+                    self.crowded.notify_one();
+                }
             }
-            Entry::Occupied(_) | Entry::Vacant(_) => return,
-        }
-        if shard.len() == NOTES_CROWDED {
-            drop(shard);
-            self.crowded.notify_one();
+            Entry::Occupied(_) | Entry::Vacant(_) => {}
         }
     }
 
@@ -214,5 +214,9 @@ mod tests {
         assert_eq!(poll(), Poll::Pending);
         notes.note(all[0], at(1), None);
         assert_eq!(poll(), Poll::Ready(()));
+        notes.note(all[0], at(2), None);
+        let mut again = pin!(notes.crowded());
+        let again = again.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(again, Poll::Pending, "one that was noted before makes no crowd");
     }
 }
