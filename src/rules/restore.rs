@@ -348,7 +348,7 @@ impl Step<'_, '_> {
             (Kind::Link, Detail::Link(link)) => link.single_use,
             (Kind::Link | Kind::Pat | Kind::Agent, _) => false,
         };
-        if once {
+        if once || ours.max_uses == Some(1) {
             return Ok(ended(ours, self.now));
         }
         if verify::state_of(self.txn, ours, self.now, None)? == State::Active {

@@ -317,6 +317,8 @@ fn over_an_unreadable_store_what_is_for_one_use_is_void_and_the_rest_is_named() 
             entry: 0,
         },
     );
+    let spent = town.pat(user.id, Wish { max_uses: Some(1), ..Wish::default() }).unwrap().token;
+    let counted = town.pat(user.id, Wish { max_uses: Some(2), ..Wish::default() }).unwrap().token;
     let pat = town.pat(user.id, Wish::default()).unwrap().token;
     let agent = token(&mut town, Kind::Agent, Owner::Host(host.id), |_| {});
     let link = token(&mut town, Kind::Link, Owner::Client(client.id), many_uses);
@@ -331,17 +333,17 @@ fn over_an_unreadable_store_what_is_for_one_use_is_void_and_the_rest_is_named() 
     };
     put(&mut town, project);
     let (restored, carried) = restore(&town.shelf, None, town.now);
-    for id in [session.id, enrolment.id, once.id, dead.id] {
+    for id in [session.id, enrolment.id, once.id, spent.id, dead.id] {
         assert_eq!(state(&restored, id, town.now), State::Revoked);
     }
-    for id in [pat.id, agent.id, link.id] {
+    for id in [counted.id, pat.id, agent.id, link.id] {
         assert_eq!(state(&restored, id, town.now), State::Active);
     }
     assert_eq!(Sealed::at(&restored, &SealedFor::Enrollment(enrolment.id).key()).unwrap(), None);
     assert_eq!(Replay::at(&restored, enrolment.id.as_bytes()).unwrap(), None);
     let mut named: Vec<_> = carried.revived.iter().map(|one| one.what).collect();
     named.sort_unstable();
-    assert_eq!(named, ["agent", "client", "host", "link", "pat", "user"]);
+    assert_eq!(named, ["agent", "client", "host", "link", "pat", "pat", "user"]);
 }
 
 #[test]
