@@ -10,7 +10,6 @@ use super::{App, Failure};
 use crate::{
     records::Time,
     rules::{Refusal, check::Walk},
-    store::Options,
 };
 
 /// How long the walk rests after it went through the whole store.
@@ -59,7 +58,7 @@ impl Walking {
 impl App {
     /// One step of the walk, in stores that are not verified when they are opened. To be called every few seconds.
     pub async fn walk_step(&self) -> Result<(), Failure> {
-        if self.store().stats().file_bytes <= Options::default().verify_bytes_max {
+        if self.store().is_verified_when_opened() {
             return Ok(());
         }
         self.walk_on().await

@@ -130,6 +130,7 @@ pub(crate) struct Shared {
     counters: Counters,
     waits_for_disk: AtomicBool,
     asked_to_keep: AtomicU64,
+    verify_bytes_max: u64,
 }
 
 impl Shared {
@@ -227,6 +228,7 @@ impl Store {
             counters: Counters::default(),
             waits_for_disk: AtomicBool::new(false),
             asked_to_keep: AtomicU64::new(highest.millis),
+            verify_bytes_max: options.verify_bytes_max,
             site,
         });
         let writer = Writer::new(engine, Arc::clone(&shared));
@@ -413,6 +415,12 @@ impl Store {
     /// Waits until the store is well; false if it is not within `most`. Blocks.
     pub fn wait_until_well(&self, most: Duration) -> bool {
         self.0.shared.condition.wait_until_well(most)
+    }
+
+    /// Whether a store of this size is verified page by page when it is opened.
+    pub fn is_verified_when_opened(&self) -> bool {
+        let shared = &self.0.shared;
+        shared.counters.file_bytes.load(Ordering::Relaxed) <= shared.verify_bytes_max
     }
 
     /// What the store has counted.

@@ -32,11 +32,16 @@ struct House {
 
 impl House {
     fn new(settings: Settings) -> Self {
+        Self::with(settings, Options::default().verify_bytes_max)
+    }
+
+    fn with(settings: Settings, verify_bytes_max: u64) -> Self {
         let clock = Arc::new(AtomicU64::new(NOW_MS));
         let fresh = FreshStore { id: [3; 16], key: Key::new([5; 32]), nonce: [9; 24] };
         let keyring = keyring("k1");
         let founding = Founding::new(keyring.current(), fresh, NOW_MS).unwrap();
-        let options = Options { time: TimeSource::Fixed(Arc::clone(&clock)), ..Options::default() };
+        let time = TimeSource::Fixed(Arc::clone(&clock));
+        let options = Options { verify_bytes_max, time, ..Options::default() };
         let store = Store::in_memory(&founding, &options).unwrap();
         let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
         let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
@@ -230,4 +235,15 @@ async fn a_walk_goes_on_while_others_write_and_says_how_it_ended() {
     house.clock.fetch_add(HOUR_MS, Ordering::AcqRel);
     house.app.walk_on().await.unwrap();
     assert_eq!(house.app.last_walk(), Some(walked), "it rests");
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_verified_when_it_was_opened_is_walked_through_whatever_its_size() {
+    let house = House::with(Settings::default(), 0);
+    house.user().await;
+    // Each step looks at one table at the least.
+    for _ in TableId::ALL {
+        house.app.walk_step().await.unwrap();
+    }
+    assert!(house.app.last_walk().is_some_and(|walked| walked.rows > 0));
 }
