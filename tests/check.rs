@@ -50,6 +50,24 @@ fn a_flipped_bit_in_the_file_is_found_and_nothing_is_written() {
 }
 
 #[test]
+fn an_empty_file_in_the_place_of_a_store_is_damage_to_the_daemon_and_to_check() {
+    for with_keyring in [true, false] {
+        let mut daemon = Daemon::start();
+        daemon.stop();
+        fs::remove_file(daemon.data().join("bearerd.redb.initialised")).unwrap();
+        fs::write(daemon.store(), b"").unwrap();
+        if !with_keyring {
+            fs::remove_file(daemon.data().join("keyring")).unwrap();
+        }
+        let found = daemon.cli(&["check"]);
+        assert!(found.code == 1 && found.stderr.contains("is damaged: the file is empty"), "{found:?}");
+        let failed = daemon.does_not_start_again();
+        assert!(failed.stderr.contains("is damaged: the file is empty"), "{failed:?}");
+        assert_eq!(fs::read(daemon.store()).unwrap(), b"");
+    }
+}
+
+#[test]
 fn a_store_that_others_can_write_or_whose_keyring_is_gone_is_told() {
     let mut daemon = Daemon::start();
     daemon.stop();

@@ -121,6 +121,10 @@ impl Checked {
                 return Ok(());
             }
             Ok(Presence::Present | Presence::GoneMissing) => {}
+            Ok(Presence::Empty) => {
+                self.wrong("store", &OpenError::empty(&located.data), "");
+                return Ok(());
+            }
             Err(error) => {
                 self.wrong("store", &error, "");
                 return Ok(());

@@ -120,7 +120,12 @@ pub(super) fn open(sources: Sources, located: Located) -> Result<App, StartError
 /// The same by another clock than the system's.
 pub(super) fn open_at(sources: Sources, located: Located, time: TimeSource) -> Result<App, StartError> {
     let (dir, now_ms) = (located.data.as_path(), time.millis());
-    let first_start = presence(dir)? == Presence::Absent;
+    let first_start = match presence(dir)? {
+        Presence::Absent => true,
+        Presence::Present | Presence::GoneMissing => false,
+        // Before its keyring is asked for, which it may never have had.
+        Presence::Empty => return Err(OpenError::empty(dir).into()),
+    };
     let first_keyring = if first_start {
         data_directory::make(dir)
             .map_err(|fault| StartError::DataDirectory { dir: dir.to_owned(), fault })?;

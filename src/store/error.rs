@@ -1,10 +1,16 @@
 //! Why a store could not be opened, and why a change could not be made.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
-use super::redb::{EngineError, WriteFailure};
+use super::{
+    place::STORE_FILE,
+    redb::{EngineError, WriteFailure},
+};
 
 /// Why a store could not be opened or made. Each says what is wrong and what to do about it; nothing was
 /// changed.
@@ -113,12 +119,17 @@ impl OpenError {
         }
     }
 
+    /// What lies in `dir` under the store's name has not a byte.
+    pub(crate) fn empty(dir: &Path) -> Self {
+        Self::Damaged { path: dir.join(STORE_FILE), what: "the file is empty".to_owned() }
+    }
+
     pub(crate) fn system(what: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
         Self::System { what, path: path.into(), error }
     }
 
     /// The same, said of another path: that of the file which was copied.
-    pub(crate) fn about(mut self, other: &std::path::Path) -> Self {
+    pub(crate) fn about(mut self, other: &Path) -> Self {
         match &mut self {
             Self::Absent(path)
             | Self::Exists(path)

@@ -52,21 +52,20 @@ pub enum Presence {
     Present,
     /// There was one.
     GoneMissing,
+    /// There is a file without a byte, and nothing says that it ever had any. None that bearerd left: it is damaged.
+    Empty,
 }
 
 /// Looks whether there is a store in `dir`, without opening it.
 pub fn presence(dir: &Path) -> Result<Presence, OpenError> {
     let store = dir.join(STORE_FILE);
-    let empty = match fs::symlink_metadata(&store) {
-        Ok(metadata) => metadata.is_file() && metadata.len() == 0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+    let without_marker = match fs::symlink_metadata(&store) {
+        Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Presence::Empty,
+        Ok(_) => return Ok(Presence::Present),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Absent,
         Err(error) => return Err(OpenError::system("look at", store, error)),
     };
-    Ok(match (empty, is_marked(dir)?) {
-        (false, _) => Presence::Present,
-        (true, true) => Presence::GoneMissing,
-        (true, false) => Presence::Absent,
-    })
+    Ok(if is_marked(dir)? { Presence::GoneMissing } else { without_marker })
 }
 
 fn is_marked(dir: &Path) -> Result<bool, OpenError> {
@@ -124,42 +123,24 @@ impl Place {
     /// Opens the store's file.
     pub(crate) fn open(&self) -> Result<File, OpenError> {
         match presence(&self.dir)? {
-            Presence::Absent => return Err(self.absent()),
-            Presence::GoneMissing => {
-                return Err(OpenError::GoneMissing {
-                    store: self.store(),
-                    marker: self.dir.join(MARKER_FILE),
-                });
-            }
-            Presence::Present => {}
+            Presence::Absent => Err(OpenError::Absent(self.dir.clone())),
+            Presence::GoneMissing => Err(self.gone_missing()),
+            Presence::Empty => Err(OpenError::empty(&self.dir)),
+            Presence::Present => open_private(&self.store()),
         }
-        open_private(&self.store())
     }
 
-    /// Nothing there, or nothing but an empty file that no marker vouches for.
-    fn absent(&self) -> OpenError {
-        let store = self.store();
-        if fs::symlink_metadata(&store).is_ok() {
-            return OpenError::Damaged { path: store, what: "the file is empty".to_owned() };
-        }
-        OpenError::Absent(self.dir.clone())
+    fn gone_missing(&self) -> OpenError {
+        OpenError::GoneMissing { store: self.store(), marker: self.dir.join(MARKER_FILE) }
     }
 
     /// Begins a new store under its temporary name.
     pub(crate) fn begin(&self) -> Result<File, OpenError> {
         match presence(&self.dir)? {
-            Presence::Present => return Err(OpenError::Exists(self.store())),
-            Presence::GoneMissing => {
-                return Err(OpenError::GoneMissing {
-                    store: self.store(),
-                    marker: self.dir.join(MARKER_FILE),
-                });
-            }
-            Presence::Absent => {}
-        }
-        match self.absent() {
-            OpenError::Absent(_) => self.begin_new(),
-            error => Err(error),
+            Presence::Present => Err(OpenError::Exists(self.store())),
+            Presence::GoneMissing => Err(self.gone_missing()),
+            Presence::Empty => Err(OpenError::empty(&self.dir)),
+            Presence::Absent => self.begin_new(),
         }
     }
 

@@ -93,6 +93,7 @@ fn opening_makes_nothing() {
     fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
     assert!(matches!(open(&dir), Err(OpenError::Absent(_))));
     fs::write(dir.join(STORE_FILE), b"").unwrap();
+    assert_eq!(presence(&dir).unwrap(), Presence::Empty);
     assert!(
         matches!(open(&dir), Err(OpenError::Damaged { .. })),
         "empty, and no marker says that it was more"
