@@ -5,12 +5,7 @@
 //! audit entry is open, is stamped with that entry's number, and is named in it. Dropping a `Txn` is
 //! refusing: nothing of it has happened.
 
-use core::{
-    cell::RefCell,
-    cmp::Ordering,
-    fmt::Display,
-    ops::{Bound, ControlFlow},
-};
+use core::{cell::RefCell, cmp::Ordering, fmt::Display, ops::ControlFlow};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -22,7 +17,7 @@ use super::{
     meta::AuditHead,
     tables::{Deciding, Hint, Record},
     time::Time,
-    view::{Direction, Fault, KeyRange, TableId, View, Visit},
+    view::{Direction, Fault, KeyRange, TableId, View, Visit, is_empty},
 };
 
 /// Rows of one table that are put (`Some`) and removed (`None`).
@@ -338,19 +333,10 @@ fn own_rows<'a>(
     own
 }
 
-/// Whether no key can lie in `range`; asking a map for such a range would panic.
-fn is_empty(range: KeyRange<'_>) -> bool {
-    match range {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(low), Bound::Included(high)) => low > high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-            low >= high
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use core::ops::Bound;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -137,8 +137,27 @@ pub enum Fault {
     Damaged(TableId),
 }
 
+/// What can be believed of what was found: a damaged record counts as one that is not there.
+pub(crate) fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match found {
+        Err(Fault::Damaged(_)) => Ok(None),
+        found @ (Ok(_) | Err(Fault::Unreadable)) => found,
+    }
+}
+
 /// A range of keys.
 pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Whether no key can lie in `range`; asking a map for such a range would panic.
+pub(crate) fn is_empty((low, high): KeyRange<'_>) -> bool {
+    match (low, high) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            low >= high
+        }
+    }
+}
 
 /// What a scan calls for each row: key, value; may stop, may fail.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
@@ -180,7 +199,7 @@ pub trait View {
 
 #[cfg(test)]
 mod tests {
-    use super::TableId;
+    use super::*;
 
     #[test]
     fn every_table_has_its_own_number_and_name() {
@@ -190,5 +209,24 @@ mod tests {
             assert_eq!(TableId::ALL.iter().filter(|other| other.name() == table.name()).count(), 1);
         }
         assert_eq!(TableId::from_number(22), None);
+    }
+
+    #[test]
+    fn a_range_is_empty_where_no_key_lies_between_its_ends() {
+        use Bound::{Excluded, Included, Unbounded};
+        let (a, b): (&[u8], &[u8]) = (b"a", b"b");
+        let empty = [
+            (Included(b), Included(a)),
+            (Included(b), Excluded(a)),
+            (Included(a), Excluded(a)),
+            (Excluded(a), Included(a)),
+        ];
+        let others = [
+            (Included(a), Included(a)),
+            (Included(a), Excluded(b)),
+            (Excluded(b), Unbounded),
+            (Unbounded, Excluded(a)),
+        ];
+        assert!(empty.into_iter().all(is_empty) && !others.into_iter().any(is_empty));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         meta::{AuditHead, Count, HighestTime, PurgeHold, Setup, raw},
         token::{LastUsed, Owner, Token, Tombstone, Uses},
         user::User,
-        view::Direction,
+        view::{Direction, believed},
     },
     token::{Keyring, Kind, seal},
 };
@@ -115,19 +115,17 @@ impl Walk {
     }
 
     fn begin_table(&mut self, look: &Look<'_>, table: TableId) -> Result<(), Fault> {
-        match table {
-            TableId::Meta => {
-                let there = [
-                    believed(Setup::of(look.view).map(Some))?.is_some(),
-                    believed(HighestTime::of(look.view).map(Some))?.is_some(),
-                    look.head.is_some(),
-                ];
-                if there.contains(&false) {
-                    self.find(table, &[], Wrong::Missing);
-                }
+        if table == TableId::Meta {
+            let there = [
+                believed(Setup::of(look.view).map(Some))?.is_some(),
+                believed(HighestTime::of(look.view).map(Some))?.is_some(),
+                look.head.is_some(),
+            ];
+            if there.contains(&false) {
+                self.find(table, &[], Wrong::Missing);
             }
-            TableId::Audit => self.skip_what_was_cut(look),
-            _ => {}
+        } else if table == TableId::Audit {
+            self.skip_what_was_cut(look);
         }
         Ok(())
     }
@@ -317,14 +315,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Key and value.
 type Row = (Vec<u8>, Vec<u8>);
-
-/// A damaged record is found where it lies; elsewhere it counts as not there.
-fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-    match found {
-        Err(Fault::Damaged(_)) => Ok(None),
-        found @ (Ok(_) | Err(Fault::Unreadable)) => found,
-    }
-}
 
 /// What a portion is looked at with.
 struct Look<'a> {

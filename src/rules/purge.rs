@@ -13,6 +13,7 @@ use crate::{
         meta::{PurgeHold, Setup},
         tables,
         token::{Format, State, Token, Tombstone},
+        view::believed,
     },
     settings::Settings,
     token::{Kind, TokenId},
@@ -103,10 +104,7 @@ fn going(
         tokens::erasable(view, &token)?;
         Ok(Some(token))
     });
-    match judged {
-        Err(Fault::Damaged(_)) => Ok(None),
-        judged => judged,
-    }
+    believed(judged)
 }
 
 /// Whether a row has been dead for so long that it can go.

@@ -22,7 +22,7 @@ use crate::{
         meta::{AuditHead, HighestTime, Setup},
         token::{Detail, Format, LastUsed, Owner, State, Token, Tombstone, Uses},
         user::User,
-        view::Direction,
+        view::{Direction, believed},
     },
     token::{Kind, TokenHash},
 };
@@ -475,14 +475,6 @@ impl Step<'_, '_> {
             self.put(after)?;
         }
         Ok(())
-    }
-}
-
-/// A damaged record counts as one that is not there.
-fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-    match found {
-        Err(Fault::Damaged(_)) => Ok(None),
-        found @ (Ok(_) | Err(Fault::Unreadable)) => found,
     }
 }
 

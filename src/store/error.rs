@@ -115,7 +115,17 @@ impl OpenError {
     pub fn refusal(&self) -> WriteError {
         match self {
             Self::System { error, .. } if WriteFailure::of(error).full => WriteError::Full,
-            _ => WriteError::Unavailable,
+            Self::Absent(_)
+            | Self::GoneMissing { .. }
+            | Self::Exists(_)
+            | Self::InUse(_)
+            | Self::Damaged { .. }
+            | Self::Newer { .. }
+            | Self::Keys { .. }
+            | Self::WrongKey { .. }
+            | Self::Exposed { .. }
+            | Self::WrongType { .. }
+            | Self::System { .. } => WriteError::Unavailable,
         }
     }
 

@@ -14,7 +14,7 @@ mod medium;
 mod read_only;
 
 use std::{
-    ops::{Bound, ControlFlow},
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
 };
@@ -32,7 +32,7 @@ use self::guard::{Guard, Guarded};
 pub(crate) use self::{batch::Batch, error::EngineError, guard::WriteFailure, medium::Medium};
 use crate::records::{
     StoreKeys,
-    view::{Direction, Fault, KeyRange, TableId, Visit},
+    view::{Direction, Fault, KeyRange, TableId, Visit, is_empty},
 };
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -328,40 +328,5 @@ fn scan(
                 resume_unwind(panic)
             }
         }
-    }
-}
-
-/// Whether no key can lie in `range`.
-fn is_empty((low, high): KeyRange<'_>) -> bool {
-    match (low, high) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(low), Bound::Included(high)) => low > high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-            low >= high
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_empty_where_no_key_lies_between_its_ends() {
-        use Bound::{Excluded, Included, Unbounded};
-        let (a, b): (&[u8], &[u8]) = (b"a", b"b");
-        let empty = [
-            (Included(b), Included(a)),
-            (Included(b), Excluded(a)),
-            (Included(a), Excluded(a)),
-            (Excluded(a), Included(a)),
-        ];
-        let others = [
-            (Included(a), Included(a)),
-            (Included(a), Excluded(b)),
-            (Excluded(b), Unbounded),
-            (Unbounded, Excluded(a)),
-        ];
-        assert!(empty.into_iter().all(is_empty) && !others.into_iter().any(is_empty));
     }
 }
