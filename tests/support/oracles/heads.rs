@@ -40,7 +40,9 @@ fn judge_authorization(head: &Parts, line: &[u8]) {
         Some(at) => (&line[..at], &line[at + 1..]),
         None => (line, &line[line.len()..]),
     };
-    let bearer = scheme.eq_ignore_ascii_case(b"bearer").then_some(rest);
+    // One space or more (RFC 6750, section 2.1).
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let bearer = scheme.eq_ignore_ascii_case(b"bearer").then_some(&rest[spaces..]);
     assert_eq!(caller::bearer(head), bearer);
     let basic = client::basic(head);
     assert_eq!(basic.is_some(), scheme.eq_ignore_ascii_case(b"basic"));
