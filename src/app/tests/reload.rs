@@ -13,16 +13,16 @@ async fn what_the_start_could_not_write_is_not_written_over_a_newer_configuratio
     let ground = tokio::task::spawn_blocking(Ground::new).await.unwrap();
     let world = World::over(&ground, Image::Complete);
     let (app, store) = (&world.app, world.app.store());
-    let (begin, begun) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let writing = store.clone();
     let holding = tokio::task::spawn_blocking(move || {
         writing.write_blocking(move |_| {
-            begin.send(()).unwrap();
+            tell.send(()).unwrap();
             Ok::<_, ()>(may_go_on.recv().is_ok())
         })
     });
-    tokio::task::spawn_blocking(move || begun.recv()).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || told.recv()).await.unwrap().unwrap();
     let reload = tokio::spawn({
         let app = app.clone();
         async move { app.reload(By::system(), "test").await.map(drop) }
