@@ -12,7 +12,7 @@ use crate::{
     records::{Time, View},
     rules::{
         Reason, Refusal,
-        access::Identity,
+        access::{Identity, Power},
         audit, check,
         enrollment::{self, Proof},
         portal::{self, Followed},
@@ -157,12 +157,15 @@ impl World {
             let (user, scope) = (&self.model.users[user], SCOPES[token.scope]);
             assert_eq!((&shown["active"], &shown["sub"]), (&json!(true), &json!(user.id)), "{token:?}");
             assert_eq!(shown["groups"], json!(user.groups), "{token:?}");
-            // A reserved word is named only while the owner could give it.
+            // A reserved word is named only while the owner could give it; what is left of it, otherwise.
             let reserved = ["introspect", "operator", "admin"];
             let words: Vec<&str> = scope.0.split(' ').collect();
             let lent = scope.1 <= user.power();
-            let named: Vec<&str> =
+            let mut named: Vec<&str> =
                 words.into_iter().filter(|word| lent || !reserved.contains(word)).collect();
+            if !lent && user.power() == Power::Operate {
+                named.push("operator");
+            }
             assert_eq!(shown["scope"], json!(named.join(" ")), "{token:?}");
         }
     }
