@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Body, Caller, SECRETS, World,
-    plain::{Owner, SCOPES, Standing, Token},
+    plain::{Owner, Power, SCOPES, Standing, Token},
     secret,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     records::{Time, View},
     rules::{
         Reason, Refusal,
-        access::{Identity, Power},
+        access::Identity,
         audit, check,
         enrollment::{self, Proof},
         portal::{self, Followed},
