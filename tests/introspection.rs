@@ -174,15 +174,6 @@ fn a_service_may_speak_as_oauth_clients_do() {
     daemon.nobody().with("authorization", &value).get("/v1/me").expect(401);
 }
 
-#[test]
-fn who_is_known_and_may_not_ask_hears_so_before_the_body_is_looked_at() {
-    let daemon = Daemon::start();
-    let anna = daemon.user("anna@example.org", &[]);
-    anna.post("/v1/introspect", json!({"token": "x"})).expect(403);
-    anna.form("/v1/introspect", &[("x", "y")]).expect(403);
-    daemon.root().post("/v1/introspect", json!({"token": "x"})).expect(415);
-}
-
 /// Whoever is at the admin socket may without one; who sends one all the same means to be somebody.
 #[test]
 fn a_wrong_client_credential_is_refused_over_the_admin_socket_as_well() {

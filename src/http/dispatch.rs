@@ -111,7 +111,7 @@ impl Surface {
     }
 
     /// The same for a route that OAuth clients ask: their name and secret may stand in the head or in the
-    /// form, which therefore has to be read before it is known who is calling, unless the head says so.
+    /// form, which therefore has to be read before it is known who is calling.
     async fn run_for_client(
         &self,
         route: &'static Route,
@@ -123,32 +123,26 @@ impl Surface {
         let app = &self.app;
         let snapshot = app.snapshot();
         let in_head = client::of_head(app, &snapshot, route.right, &head, &facts).await?;
-        let read = || Form::read(&head.headers, body, snapshot.settings.limits.body_bytes);
-        let (who, form) = match in_head {
-            InHead::Local(caller) => {
-                let who = app.authorize(route.right, caller)?;
-                let mut form = read().await?;
-                client::of_form(app, &app.snapshot(), &mut form, None).await?;
-                (who, form)
+        let form = Form::read(&head.headers, body, snapshot.settings.limits.body_bytes).await;
+        let (caller, form) = match (in_head, form) {
+            // Without a form there is no client in it: whoever needs to be somebody is nobody.
+            (InHead::Nobody(_), Err(Problem::UnsupportedMediaType)) if route.right != Right::Open => {
+                return Err(Problem::Unauthenticated(Presented::Nothing));
             }
-            InHead::Somebody(caller) => {
-                let who = app.authorize(route.right, caller)?;
-                let form = read().await?;
+            (_, Err(problem)) => return Err(problem),
+            (InHead::Somebody(caller), Ok(form)) => {
                 client::judge_single(&form)?;
-                (who, form)
+                (caller, form)
             }
-            InHead::Nobody(ip) => {
-                let mut form = match read().await {
-                    // Without a form there is no client in it: whoever needs to be somebody is nobody.
-                    Err(Problem::UnsupportedMediaType) if route.right != Right::Open => {
-                        return Err(Problem::Unauthenticated(Presented::Nothing));
-                    }
-                    form => form?,
-                };
-                let caller = client::of_form(app, &app.snapshot(), &mut form, ip).await?;
-                (app.authorize(route.right, caller)?, form)
+            (InHead::Local(caller), Ok(mut form)) => {
+                client::of_form(app, &app.snapshot(), &mut form, None).await?;
+                (caller, form)
+            }
+            (InHead::Nobody(ip), Ok(mut form)) => {
+                (client::of_form(app, &app.snapshot(), &mut form, ip).await?, form)
             }
         };
+        let who = app.authorize(route.right, caller)?;
         let asked = Asked { path, query: Query::empty(), content: Content::Form(form), head, facts };
         (route.run)(self.ask(who, asked)).await
     }

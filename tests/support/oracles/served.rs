@@ -307,8 +307,7 @@ impl House {
         if !may {
             let known = asker.what != What::Nobody;
             // A form in which the client may stand is read before it is known who asks.
-            let early =
-                !known && matches!(route.reads, Reads::ClientForm) && [400, 413, 415].contains(&status);
+            let early = matches!(route.reads, Reads::ClientForm) && [400, 413, 415].contains(&status);
             assert!(early || status == if known { 403 } else { 401 }, "{} {status}", route.path);
         }
         if status == 401 && route.errors == Errors::Problem && !route.path.starts_with("/portal") {
