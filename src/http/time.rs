@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::records::Time;
 
+/// Where the second of a time ends, and a fraction may follow.
+const SECOND_ENDS: usize = "2026-11-22T05:41:54".len();
 /// The last second that RFC 3339 can write: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
@@ -15,10 +17,15 @@ pub fn rfc3339(time: Time) -> String {
 
 /// The second that an RFC 3339 time in UTC lies in; none for any other text, or one before the epoch.
 pub fn parse_rfc3339(text: &str) -> Option<Time> {
-    // The library takes `+00:00` as well, and a point without digits; here UTC has one spelling, and a fraction some.
-    let text = text.strip_suffix('Z').filter(|rest| !rest.ends_with('.')).map(|_| text)?;
+    // The library takes `+00:00` as well, and anything behind a `+`; here UTC has one spelling, and a fraction digits.
+    let digits = |rest: &str| rest.strip_prefix('.').is_some_and(is_fraction);
+    text.strip_suffix('Z')?.get(SECOND_ENDS..).filter(|rest| rest.is_empty() || digits(rest))?;
     let moment: SystemTime = humantime::parse_rfc3339(text).ok()?;
     moment.duration_since(UNIX_EPOCH).ok().map(|since| Time::from_unix(since.as_secs()))
+}
+
+fn is_fraction(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The same for the end of a span: the first second that does not begin before that time. What happened in the second
@@ -46,12 +53,16 @@ mod tests {
             "2026-11-22",
             "2026-11-22T05:41:54+00:00",
             "2026-11-22T05:41:54.Z",
+            "2026-11-22T05:41:54.+00:0Z",
+            "2026-11-22T05:41:54+Z",
+            "2026-11-22T05:41:54.5+Z",
             "2026-11-22T05:41:54+01:00",
             "1969-12-31T23:59:59Z",
         ] {
             assert_eq!(parse_rfc3339(other), None, "{other}");
         }
     }
+
     #[test]
     fn the_end_of_a_span_takes_in_the_second_that_it_lies_in() {
         for (text, second) in [

@@ -113,12 +113,10 @@ impl Condition {
     }
 
     pub(crate) fn set(&self, health: Health) {
-        {
-            let mut current = self.lock();
-            health.tell(&current);
-            *current = health;
-        }
+        let before = core::mem::replace(&mut *self.lock(), health.clone());
         self.changed.notify_all();
+        // With nothing locked: whoever reads the log may be slow.
+        health.tell(&before);
     }
 
     /// Waits until the store is well; false if it is not within `most`.
