@@ -113,10 +113,11 @@ impl Condition {
     }
 
     pub(crate) fn set(&self, health: Health) {
-        let before = core::mem::replace(&mut *self.lock(), health.clone());
+        let now = health.clone();
+        let before = core::mem::replace(&mut *self.lock(), health);
         self.changed.notify_all();
         // With nothing locked: whoever reads the log may be slow.
-        health.tell(&before);
+        now.tell(&before);
     }
 
     /// Waits until the store is well; false if it is not within `most`.
