@@ -65,7 +65,7 @@ impl App {
             let keyring = &snapshot.keyring;
             let ids: Vec<KeyId> = keyring.ids().cloned().collect();
             let (Needs { of: needs, damaged }, lacking, own) = store.look(|view| {
-                let lacking = keys::lacking(view, keyring, now)?.into_iter().collect();
+                let lacking = keys::lacking(view, keyring, now)?.of.into_iter().collect();
                 let own = view.bytes(TableId::Meta, raw::STORE_KEY)?.unwrap_or_default();
                 Ok::<_, Fault>((keys::needs(view, &ids, now)?, lacking, own))
             })?;
@@ -90,7 +90,7 @@ impl App {
     pub async fn tell_lacking_keys(&self) -> Result<(), Failure> {
         let snapshot = self.snapshot();
         let look = self.look_long(move |view, now| Ok(keys::lacking(view, &snapshot.keyring, now)?));
-        for (key, need) in look.await? {
+        for (key, need) in look.await?.of {
             tracing::error!("{}; it belongs there as `old`", lacks(&key, need));
         }
         Ok(())

@@ -117,6 +117,7 @@ fn rotate(common: &Common) -> Result<(), Stop> {
     }
     common.done(&json!({"current": id.as_str()}), &format!("{id} is the current key"))
 }
+
 /// Where the keyring is: the running daemon says so, or else the configuration.
 fn place(common: &Common) -> Result<KeyringPlace, Stop> {
     let keys = match common.get("/v1/admin/keys") {

@@ -4,9 +4,7 @@
 //! what was replaced is kept. Whatever is wrong before that leaves everything as it was.
 
 use std::{
-    collections::BTreeSet,
     io::{self, IsTerminal},
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,13 +14,13 @@ use serde_json::{Value, json};
 
 use super::{Common, Exit, Stop, offline, output};
 use crate::{
-    records::{Fault, TableId, View, tables},
+    records::{Fault, TableId, View},
     rules::{
         keys,
         restore::{self, Carried, Progress, Revived},
     },
     store::{OpenError, Options, Replacement, Stopped, presence},
-    token::{KeyId, Keyring, seal},
+    token::{KeyId, Keyring},
 };
 
 #[derive(Debug, Args)]
@@ -260,20 +258,10 @@ fn refuse_missing_keys(backup: &Stopped, keyring: &Keyring) -> Result<(), Stop> 
 }
 
 fn missing_keys(view: &dyn View, keyring: &Keyring) -> Result<Vec<String>, Fault> {
-    let mut used = BTreeSet::new();
-    tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        let row = <crate::records::host::Sealed as tables::Record>::believe(view, key, stored)?;
-        used.extend(seal::key_id(&row.envelope).ok().flatten().map(str::to_owned));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    tables::each(view, TableId::TokensByRootKey, &[], &mut |hint, _| {
-        let id = hint.split(|byte| *byte == 0).next().unwrap_or_default();
-        used.extend(core::str::from_utf8(id).ok().map(str::to_owned));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let unknown: Vec<KeyId> =
-        used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
     let highest = crate::records::meta::HighestTime::of(view)?.millis;
-    let needs = keys::needs(view, &unknown, crate::records::Time::from_unix_millis(highest))?;
-    Ok(needs.of.into_iter().filter(|(_, need)| need.is_some()).map(|(id, _)| id.to_string()).collect())
+    let lacking = keys::lacking(view, keyring, crate::records::Time::from_unix_millis(highest))?;
+    if lacking.damaged > 0 {
+        return Err(Fault::Damaged(TableId::Sealed));
+    }
+    Ok(lacking.of.keys().map(ToString::to_string).collect())
 }

@@ -17,7 +17,7 @@ use crate::{
         meta::raw,
         tables,
         token::{Format, Token},
-        view::Direction,
+        view::{Direction, believed},
     },
     token::{KeyId, Keyring, seal},
 };
@@ -60,7 +60,7 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
         return Ok(needs);
     }
     tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        let under = whole(Sealed::believe(view, key, stored))?
+        let under = believed(Sealed::believe(view, key, stored).map(Some))?
             .and_then(|row| seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok()));
         match under {
             None => needs.damaged = needs.damaged.saturating_add(1),
@@ -78,20 +78,23 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
     Ok(needs)
 }
 
-/// What needs keys that `keyring` does not hold, and cannot be had without them. Damaged rows are not among it.
-/// Looks at every sealed row, as [`needs`] does.
-pub fn lacking(view: &dyn View, keyring: &Keyring, now: Time) -> Result<BTreeMap<KeyId, Need>, Fault> {
+/// What needs keys that `keyring` does not hold, and cannot be had without them. Looks at every sealed row, as
+/// [`needs`] does.
+pub fn lacking(view: &dyn View, keyring: &Keyring, now: Time) -> Result<Needs, Fault> {
     let mut used = signers(view)?;
+    let mut damaged = 0u64;
     tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        let row = whole(Sealed::believe(view, key, stored))?;
-        used.extend(row.and_then(|row| seal::key_id(&row.envelope).ok().flatten().map(str::to_owned)));
+        match believed(Sealed::believe(view, key, stored).map(Some))? {
+            Some(row) => used.extend(seal::key_id(&row.envelope).ok().flatten().map(str::to_owned)),
+            None => damaged = damaged.saturating_add(1),
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     let unknown: Vec<KeyId> =
         used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
-    let mut lacking = needs(view, &unknown, now)?.of;
-    lacking.retain(|_, need| need.is_some());
-    Ok(lacking)
+    let mut of = needs(view, &unknown, now)?.of;
+    of.retain(|_, need| need.is_some());
+    Ok(Needs { of, damaged })
 }
 
 /// The names of the keys that ever signed a JWT which is still stored. Each costs one look, however many it signed.
@@ -113,15 +116,6 @@ fn signers(view: &dyn View) -> Result<BTreeSet<String>, Fault> {
     }
 }
 
-/// A record that was found; none where it cannot be believed.
-fn whole<R>(found: Result<R, Fault>) -> Result<Option<R>, Fault> {
-    match found {
-        Ok(record) => Ok(Some(record)),
-        Err(Fault::Damaged(_)) => Ok(None),
-        Err(Fault::Unreadable) => Err(Fault::Unreadable),
-    }
-}
-
 /// JWTs that `key` signed, and that are neither revoked nor past their end. One that is damaged counts: nobody can
 /// tell that it is over.
 fn live_tokens(view: &dyn View, key: &KeyId, now: Time) -> Result<u64, Fault> {
@@ -129,7 +123,7 @@ fn live_tokens(view: &dyn View, key: &KeyId, now: Time) -> Result<u64, Fault> {
     let mut live = 0u64;
     tables::each(view, TableId::TokensByRootKey, &prefix, &mut |hint, _| {
         let id = hint.get(prefix.len()..).unwrap_or_default();
-        let Some(found) = whole(Token::at(view, id))? else {
+        let Some(found) = believed(Token::at(view, id).map(Some))? else {
             live = live.saturating_add(1);
             return Ok(ControlFlow::Continue(()));
         };
@@ -176,7 +170,7 @@ pub fn reseal(
     let page = Page { after, limit: nonces.len().min(RESEAL_ROWS_MAX) };
     let mut damaged = 0u64;
     let listed = tables::page(txn, TableId::Sealed, &[], &page, &mut |key, stored| {
-        let Some(row) = whole(Sealed::believe(txn, key, stored))? else {
+        let Some(row) = believed(Sealed::believe(txn, key, stored).map(Some))? else {
             damaged = damaged.saturating_add(1);
             return Ok(None);
         };
@@ -391,7 +385,11 @@ mod tests {
             shelf.place(&token);
         }
         flip(&mut shelf, 1);
-        let told = |keyring: &Keyring| lacking(&shelf, keyring, Time::from_unix(2)).unwrap();
+        let told = |keyring: &Keyring| {
+            let found = lacking(&shelf, keyring, Time::from_unix(2)).unwrap();
+            assert_eq!(found.damaged, 1);
+            found.of
+        };
         let need = |sealed, tokens| Need { sealed, tokens };
         let others = [(id("one-more"), need(0, 1)), (id("three"), need(0, 1))];
         assert_eq!(told(&both()), BTreeMap::from(others.clone()));
