@@ -44,6 +44,7 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use report::{Machine, Report, Size};
 use server::Server;
 use stock::Stock;
+use verification::Access;
 
 /// A store of fewer tokens than this is made anew for each run: changes would make it another size.
 const SMALL: u64 = 100_000;
@@ -106,8 +107,8 @@ fn main() {
         println!(
             "\n{size} tokens{}; file {:.0} MB, {:.0} bytes a token",
             stock.took.map(|took| format!(", made in {:.1} s", took.as_secs_f64())).unwrap_or_default(),
-            stock.bytes().1 as f64 / 1e6,
-            stock.bytes().1 as f64 / stock.known.tokens as f64
+            stock.bytes.1 as f64 / 1e6,
+            stock.bytes.1 as f64 / stock.known.tokens as f64
         );
         if !options.only_make {
             report.sizes.push(measured(&options, &stock));
@@ -124,13 +125,14 @@ fn main() {
 /// All that is measured over one store.
 fn measured(options: &Options, stock: &Stock) -> Size {
     let (rounds, span) = (options.rounds, options.span);
-    let (bytes, disk_bytes) = stock.bytes();
+    let (bytes, disk_bytes) = stock.bytes;
     let session = stock.session();
     stock.warm();
     let (daemon, _) = Server::daemon(stock);
     let verification = verification::all(&daemon, &stock.known, rounds, span);
-    let batches = verification::batches(&daemon, &stock.known, rounds, span);
-    say(&batches);
+    let batches = [Access::Uniform, Access::Skewed]
+        .map(|access| verification::batches(&daemon, &stock.known, access, rounds, span));
+    batches.iter().for_each(say);
     let last_use = scale::last_use(&daemon, &stock.known, span);
     last_use.iter().for_each(say);
     let memory_after_reading = daemon.memory();

@@ -38,7 +38,7 @@ pub struct Size {
     pub disk_bytes: u64,
     pub made_seconds: Option<f64>,
     pub verification: Vec<Answered>,
-    pub batches: Batches,
+    pub batches: [Batches; 2],
     pub last_use: Vec<LastUse>,
     pub changes: Vec<Changed>,
     pub flood: Flood,

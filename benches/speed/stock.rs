@@ -59,6 +59,10 @@ pub struct Stock {
     pub known: Arc<Known>,
     /// How long it took to make, where that was just now.
     pub took: Option<Duration>,
+    /// How long the file was when it had been made, and how much of the disk it took, in bytes: the engine makes
+    /// files longer than it needs, ahead of time, and what it has not written takes no space. Each run leaves more
+    /// in it.
+    pub bytes: (u64, u64),
     folder: PathBuf,
 }
 
@@ -67,11 +71,11 @@ impl Stock {
     pub fn of(stores: &Path, tokens: u64) -> Self {
         let tokens = tokens.next_multiple_of(20);
         let folder = stores.join(tokens.to_string());
-        if folder.join("made").exists() { Self::found(folder, tokens) } else { Self::make(folder, tokens) }
+        if folder.join("stock").exists() { Self::found(folder, tokens) } else { Self::make(folder, tokens) }
     }
 
     fn found(folder: PathBuf, tokens: u64) -> Self {
-        let made = fs::read_to_string(folder.join("made")).unwrap();
+        let made = fs::read_to_string(folder.join("stock")).unwrap();
         let words: Vec<&str> = made.split_whitespace().collect();
         let keyring = Keyring::parse(&fs::read_to_string(folder.join("data/keyring")).unwrap()).unwrap();
         let known = Known {
@@ -81,7 +85,8 @@ impl Stock {
             began_ms: words[2].parse().unwrap(),
             keyring,
         };
-        Self { known: Arc::new(known), took: None, folder }
+        let bytes = (words[3].parse().unwrap(), words[4].parse().unwrap());
+        Self { known: Arc::new(known), took: None, bytes, folder }
     }
 
     fn make(folder: PathBuf, tokens: u64) -> Self {
@@ -103,12 +108,13 @@ impl Stock {
             keyring,
         };
         let began = Instant::now();
-        let stock = Self { known: Arc::new(known), took: None, folder };
+        let stock = Self { known: Arc::new(known), took: None, bytes: (0, 0), folder };
         stock.fill();
-        let known = &stock.known;
-        let made = format!("{} {} {}\n", hex(&known.seed), hex(&known.store_id), known.began_ms);
-        private(&stock.folder.join("made"), &made);
-        Self { took: Some(began.elapsed()), ..stock }
+        let (known, bytes) = (&stock.known, stock.bytes_now());
+        let (seed, id) = (hex(&known.seed), hex(&known.store_id));
+        let made = format!("{seed} {id} {} {} {}\n", known.began_ms, bytes.0, bytes.1);
+        private(&stock.folder.join("stock"), &made);
+        Self { took: Some(began.elapsed()), bytes, ..stock }
     }
 
     fn fill(&self) {
@@ -187,9 +193,7 @@ impl Stock {
         self.data().join("bearerd.redb")
     }
 
-    /// How long the file is, and how much of the disk it takes, in bytes: the engine makes files longer than it
-    /// needs, ahead of time, and what it has not written takes no space.
-    pub fn bytes(&self) -> (u64, u64) {
+    fn bytes_now(&self) -> (u64, u64) {
         let file = fs::metadata(self.file()).unwrap();
         (file.len(), file.blocks() * 512)
     }

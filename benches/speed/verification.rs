@@ -200,13 +200,14 @@ fn answer_bytes(daemon: &Server, request: &[u8]) -> usize {
 /// Tokens a second by batch introspection.
 #[derive(Serialize)]
 pub struct Batches {
+    pub access: &'static str,
     pub tokens_per_second: f64,
     pub cpu_micros_a_token: f64,
 }
 
-/// Batches of a thousand opaque PATs each.
-pub fn batches(daemon: &Server, known: &Known, rounds: usize, span: Duration) -> Batches {
-    let all: Vec<u64> = Access::Uniform.tokens(known, Sort::Opaque, 60 * BATCH as u64).collect();
+/// Batches of a thousand opaque PATs each, of more different tokens than rows are held in memory.
+pub fn batches(daemon: &Server, known: &Known, access: Access, rounds: usize, span: Duration) -> Batches {
+    let all: Vec<u64> = access.tokens(known, Sort::Opaque, ASKED).collect();
     let requests: Vec<Vec<u8>> = all
         .chunks(BATCH)
         .map(|chunk| {
@@ -226,6 +227,7 @@ pub fn batches(daemon: &Server, known: &Known, rounds: usize, span: Duration) ->
     let ran: Vec<Figures> = (0..rounds).map(|_| load::run(&load, Until::Elapsed(span))).collect();
     let figures = Figures::medians(&ran);
     Batches {
+        access: access.name(),
         tokens_per_second: figures.per_second * BATCH as f64,
         cpu_micros_a_token: figures.cpu_micros / BATCH as f64,
     }

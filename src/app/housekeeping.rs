@@ -11,7 +11,6 @@ use super::{App, Failure};
 use crate::{
     records::token::LastUsed,
     rules::{audit, last_use, purge},
-    store::FLUSH_IDS_MAX,
 };
 
 /// How long the purge rests after it went through all tokens.
@@ -46,7 +45,7 @@ impl App {
 
     /// Brings last uses to the disk. What could not be written stays noted.
     pub async fn flush_last_use(&self) -> Result<(), Failure> {
-        for tokens in self.last_used.waiting().chunks(FLUSH_IDS_MAX) {
+        for tokens in self.last_used.waiting().chunks(last_use::BATCH_ROWS_MAX) {
             let portion = self.last_used.portion(tokens);
             let uses: Vec<LastUsed> = portion
                 .iter()

@@ -5,7 +5,7 @@
 //! the moment of a flush, and a flush that fails loses nothing. Whoever asks for a token's last use asks
 //! here first and the store second. When many wait, whoever flushes is told so before its time.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -18,13 +18,10 @@ use crate::{records::Time, token::TokenId};
 /// Notes are spread over so many locks, so that readers on several threads seldom meet.
 const SHARDS: usize = 64;
 /// Notes that one lock holds at the most; beyond it a use of yet another token is not noted until the next
-/// flush. A map of that many is just full: 26 MB in all.
-const NOTES_MAX: usize = 7_168;
+/// flush. A map of that many is just full: 11 MB in all.
+const NOTES_MAX: usize = 3_584;
 /// When one lock holds so many, the next flush is due at once. Ids are spread evenly, so the others hold as many.
 const NOTES_CROWDED: usize = NOTES_MAX / 2;
-
-/// The most tokens that one operation of a flush writes.
-pub const FLUSH_IDS_MAX: usize = 1_000;
 
 /// A use that was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +32,34 @@ pub struct Noted {
     pub ip: Option<IpAddr>,
 }
 
+/// A use as it is held: in little space, since there may be hundreds of thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note {
+    at: Time,
+    /// An IPv4 address in its IPv6 form. Nobody comes from the address that means none.
+    ip: Ipv6Addr,
+}
+
+impl Note {
+    fn of(Noted { at, ip }: Noted) -> Self {
+        let ip = match ip {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+            Some(IpAddr::V6(ip)) => ip,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        Self { at, ip }
+    }
+
+    fn shown(self) -> Noted {
+        let ip = (!self.ip.is_unspecified()).then(|| self.ip.to_canonical());
+        Noted { at: self.at, ip }
+    }
+}
+
 /// The notes.
 #[derive(Debug)]
 pub struct LastUsed {
-    shards: Vec<Mutex<HashMap<TokenId, Noted>>>,
+    shards: Vec<Mutex<HashMap<TokenId, Note>>>,
     crowded: Notify,
 }
 
@@ -49,16 +70,18 @@ impl Default for LastUsed {
 }
 
 impl LastUsed {
-    /// Notes that `token` was used. Never moves a note back in time.
+    /// Notes that `token` was used. Never moves a note back in time. An IPv4 address in IPv6 form is noted as the
+    /// IPv4 address that it is.
     pub fn note(&self, token: TokenId, at: Time, ip: Option<IpAddr>) {
+        let note = Note::of(Noted { at, ip });
         let mut shard = self.shard(token);
         let room = shard.len() < NOTES_MAX;
         match shard.entry(token) {
             Entry::Occupied(mut noted) if noted.get().at <= at => {
-                noted.insert(Noted { at, ip });
+                noted.insert(note);
             }
             Entry::Vacant(place) if room => {
-                place.insert(Noted { at, ip });
+                place.insert(note);
                 if shard.len() == NOTES_CROWDED {
                     drop(shard);
                     self.crowded.notify_one();
@@ -75,7 +98,7 @@ impl LastUsed {
 
     /// The last use of `token` that is noted here.
     pub fn of(&self, token: TokenId) -> Option<Noted> {
-        self.shard(token).get(&token).copied()
+        self.shard(token).get(&token).copied().map(Note::shown)
     }
 
     /// The tokens of which a use waits. Sorted: neighbours in the store are written together.
@@ -88,18 +111,16 @@ impl LastUsed {
         all
     }
 
-    /// What waits of `tokens`, at most [`FLUSH_IDS_MAX`] of them: what one operation can write. It stays here
-    /// until [`LastUsed::written`].
+    /// What waits of `tokens`. It stays here until [`LastUsed::written`].
     pub fn portion(&self, tokens: &[TokenId]) -> Vec<(TokenId, Noted)> {
-        let first = tokens.iter().take(FLUSH_IDS_MAX);
-        first.filter_map(|token| self.of(*token).map(|noted| (*token, noted))).collect()
+        tokens.iter().filter_map(|token| self.of(*token).map(|noted| (*token, noted))).collect()
     }
 
     /// These have reached the disk. What was noted in the meantime goes on waiting.
     pub fn written(&self, portion: &[(TokenId, Noted)]) {
         for (token, written) in portion {
             let mut shard = self.shard(*token);
-            if shard.get(token) == Some(written) {
+            if shard.get(token) == Some(&Note::of(*written)) {
                 shard.remove(token);
             }
         }
@@ -111,7 +132,7 @@ impl LastUsed {
     }
 
     /// The lock that `token` lies under, by the end of its id, which is random.
-    fn shard(&self, token: TokenId) -> MutexGuard<'_, HashMap<TokenId, Noted>> {
+    fn shard(&self, token: TokenId) -> MutexGuard<'_, HashMap<TokenId, Note>> {
         let [.., last] = *token.as_bytes();
         let index = usize::from(last) % SHARDS;
         let shard =
@@ -164,13 +185,28 @@ mod tests {
     }
 
     #[test]
-    fn a_portion_holds_as_many_as_may_and_not_one_more() {
+    fn what_waits_is_sorted_and_a_portion_is_what_was_asked_for() {
         let notes = LastUsed::default();
-        (0..1_001).for_each(|n| notes.note(token(n), at(1), None));
+        (0..500).rev().for_each(|n| notes.note(token(n), at(1), None));
         let waiting = notes.waiting();
-        assert!(waiting.is_sorted() && waiting.len() == 1_001);
-        assert_eq!(notes.portion(&waiting).len(), 1_000);
-        assert_eq!(notes.portion(&waiting[..1_000]).len(), 1_000);
+        assert!(waiting.is_sorted() && waiting.len() == 500);
+        let portion = notes.portion(&waiting[100..200]);
+        assert!(portion.iter().map(|(token, _)| token).eq(&waiting[100..200]));
+        assert_eq!(notes.portion(&[token(500)]), [], "a token that was not used");
+    }
+
+    #[test]
+    fn an_address_is_found_as_it_was_noted_and_none_where_none_was() {
+        let notes = LastUsed::default();
+        for ip in [None, Some("192.0.2.1"), Some("2001:db8::1"), Some("0.0.0.0"), Some("::1")] {
+            let ip = ip.map(|ip| ip.parse().unwrap());
+            notes.note(token(1), at(1), ip);
+            assert_eq!(notes.of(token(1)), Some(Noted { at: at(1), ip }));
+            let portion = notes.portion(&[token(1)]);
+            assert_eq!(portion, [(token(1), Noted { at: at(1), ip })]);
+            notes.written(&portion);
+            assert_eq!(notes.backlog(), 0);
+        }
     }
 
     /// Tokens that all lie under one lock.

@@ -62,7 +62,7 @@ pub use self::{
     error::{OpenError, WriteError},
     founding::{Founding, FreshStore},
     heal::Health,
-    last_used::{FLUSH_IDS_MAX, LastUsed, Noted},
+    last_used::{LastUsed, Noted},
     order::{Compacted, Written},
     own_key::{OWN_KEY_ROW, own_key_sealed_under, seal_own_key},
     place::{MARKER_FILE, Presence, STORE_FILE, presence},

@@ -20,7 +20,20 @@ pub struct Sets<T> {
 struct Set<T> {
     /// What was read under an older generation than this does not come in.
     since: u64,
-    rows: [Option<Arc<T>>; WAYS],
+    rows: [Option<Kept<T>>; WAYS],
+}
+
+/// A row with its hash: most that are not looked for are passed by without a look at where they lie in memory.
+#[derive(Debug)]
+struct Kept<T> {
+    hash: u64,
+    row: Arc<T>,
+}
+
+impl<T> Kept<T> {
+    fn is(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> bool {
+        self.hash == hash && is_it(&self.row)
+    }
 }
 
 impl<T> Default for Set<T> {
@@ -30,23 +43,24 @@ impl<T> Default for Set<T> {
 }
 
 impl<T> Sets<T> {
-    /// Room for at least `rows_max` rows, and never more than a set's worth beyond it.
+    /// Room for at least `rows_max` rows: as many sets as the next power of two.
     pub fn new(rows_max: usize) -> Self {
-        Self { sets: (0..rows_max.div_ceil(WAYS).max(1)).map(|_| RwLock::default()).collect() }
+        let sets = rows_max.div_ceil(WAYS).next_power_of_two();
+        Self { sets: (0..sets).map(|_| RwLock::default()).collect() }
     }
 
-    /// The row in the set of `hash` that is the one looked for.
+    /// The row of that `hash` that is the one looked for.
     pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let set = self.set(hash)?.try_read().ok()?;
-        set.rows.iter().flatten().find(|row| is_it(row)).cloned()
+        set.rows.iter().flatten().find(|kept| kept.is(hash, &is_it)).map(|kept| Arc::clone(&kept.row))
     }
 
-    /// Takes in a row that was read under `generation`, unless the set has changed since. A row that
+    /// Takes in a row that was read under `generation`, unless its set has changed since. A row that
     /// `is_it` is replaced.
     pub fn insert(&self, hash: u64, generation: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
         let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) else { return };
         if generation >= set.since {
-            set.take_in(row, is_it);
+            set.take_in(Kept { hash, row }, is_it);
         }
     }
 
@@ -54,15 +68,16 @@ impl<T> Sets<T> {
     #[cfg(test)]
     pub(super) fn insert_whenever(&self, hash: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
         if let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) {
-            set.take_in(row, is_it);
+            set.take_in(Kept { hash, row }, is_it);
         }
     }
 
-    /// Drops the rows that `is_it` from the set of `hash`; from then on it takes in nothing that was read
-    /// before `generation`.
+    /// Drops the row of that `hash` that `is_it`; from then on its set takes in nothing that was read before
+    /// `generation`.
     pub fn forget(&self, hash: u64, generation: u64, is_it: impl Fn(&T) -> bool) {
         if let Some(set) = self.set(hash) {
-            set.write().unwrap_or_else(PoisonError::into_inner).forget(generation, is_it);
+            let mut set = set.write().unwrap_or_else(PoisonError::into_inner);
+            set.forget(generation, |kept| kept.is(hash, &is_it));
         }
     }
 
@@ -74,28 +89,30 @@ impl<T> Sets<T> {
     }
 
     fn set(&self, hash: u64) -> Option<&RwLock<Set<T>>> {
-        let count = u64::try_from(self.sets.len()).ok()?;
-        self.sets.get(usize::try_from(hash.checked_rem(count)?).ok()?)
+        // Their number is a power of two, so the remainder is what the lowest bits say.
+        let last = u64::try_from(self.sets.len()).ok()?.checked_sub(1)?;
+        self.sets.get(usize::try_from(hash & last).ok()?)
     }
 }
 
 impl<T> Set<T> {
-    fn take_in(&mut self, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
-        let same = self.rows.iter().position(|own| own.as_ref().is_some_and(|own| is_it(own)));
+    fn take_in(&mut self, new: Kept<T>, is_it: impl Fn(&T) -> bool) {
+        let is_same = |own: &Option<Kept<T>>| own.as_ref().is_some_and(|own| own.is(new.hash, &is_it));
+        let same = self.rows.iter().position(is_same);
         let free = self.rows.iter().position(Option::is_none);
         let end = same.or(free).unwrap_or(WAYS - 1);
         if let Some(older) = self.rows.get_mut(..=end) {
             older.rotate_right(1);
             if let Some(first) = older.first_mut() {
-                *first = Some(row);
+                *first = Some(new);
             }
         }
     }
 
-    fn forget(&mut self, generation: u64, is_it: impl Fn(&T) -> bool) {
+    fn forget(&mut self, generation: u64, is_it: impl Fn(&Kept<T>) -> bool) {
         self.since = generation;
         for own in &mut self.rows {
-            if own.as_ref().is_some_and(|own| is_it(own)) {
+            if own.as_ref().is_some_and(&is_it) {
                 *own = None;
             }
         }

@@ -281,20 +281,22 @@ fn checksum(signed: &str) -> [char; CHECKSUM_CHARS] {
     *base62(&crc32fast::hash(signed.as_bytes()).to_be_bytes())
 }
 
-/// A big-endian number in a fixed count of digits, most significant first. The callers' counts hold
-/// whatever their bytes may be: 62^43 > 2^256, and 62^6 > 2^32.
+/// A big-endian number of whole words in a fixed count of digits, most significant first. The callers' counts
+/// hold whatever their bytes may be: 62^43 > 2^256, and 62^6 > 2^32.
 fn base62<const BYTES: usize, const DIGITS: usize>(number: &[u8; BYTES]) -> Zeroizing<[char; DIGITS]> {
-    const BASE: u16 = 62;
+    const BASE: u64 = 62;
     let mut quotient = Zeroizing::new(*number);
     let mut digits = Zeroizing::new(['0'; DIGITS]);
     for digit in digits.iter_mut().rev() {
-        // Long division by hand: the remainder so far, then the next byte. As the remainder is below
-        // 62, each step's quotient fits the byte that it replaces.
+        // Long division by hand: the remainder so far, then the next word of 32 bits. As the remainder is below
+        // 62, each step's quotient fits the word that it replaces.
         let mut remainder: u8 = 0;
-        for byte in quotient.iter_mut() {
-            let dividend = u16::from_be_bytes([remainder, *byte]);
-            [_, *byte] = (dividend / BASE).to_be_bytes();
-            [_, remainder] = (dividend % BASE).to_be_bytes();
+        let (words, _) = quotient.as_chunks_mut::<4>();
+        for word in words {
+            let dividend = u64::from(remainder) << 32 | u64::from(u32::from_be_bytes(*word));
+            let [_, _, _, _, quotient @ ..] = (dividend / BASE).to_be_bytes();
+            *word = quotient;
+            [.., remainder] = (dividend % BASE).to_be_bytes();
         }
         *digit = BASE62.digit(remainder);
     }
