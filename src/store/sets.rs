@@ -23,16 +23,18 @@ struct Set<T> {
     rows: [Option<Kept<T>>; WAYS],
 }
 
-/// A row with its hash: most that are not looked for are passed by without a look at where they lie in memory.
+/// A row with its place: the others of its set are passed by without a look at where they lie in memory. A place is a
+/// word that its row's key or hash is spread by, and is compared in one step, which tells nothing of how much of it
+/// is the same.
 #[derive(Debug)]
 struct Kept<T> {
-    hash: u64,
+    place: u64,
     row: Arc<T>,
 }
 
 impl<T> Kept<T> {
-    fn is(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> bool {
-        self.hash == hash && is_it(&self.row)
+    fn is(&self, place: u64, is_it: impl Fn(&T) -> bool) -> bool {
+        self.place == place && is_it(&self.row)
     }
 }
 
@@ -49,35 +51,35 @@ impl<T> Sets<T> {
         Self { sets: (0..sets).map(|_| RwLock::default()).collect() }
     }
 
-    /// The row of that `hash` that is the one looked for.
-    pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
-        let set = self.set(hash)?.try_read().ok()?;
-        set.rows.iter().flatten().find(|kept| kept.is(hash, &is_it)).map(|kept| Arc::clone(&kept.row))
+    /// The row of that `place` that is the one looked for. Places are spread evenly over all that 64 bits can hold.
+    pub fn find(&self, place: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+        let set = self.set(place)?.try_read().ok()?;
+        set.rows.iter().flatten().find(|kept| kept.is(place, &is_it)).map(|kept| Arc::clone(&kept.row))
     }
 
     /// Takes in a row that was read under `generation`, unless its set has changed since. A row that
     /// `is_it` is replaced.
-    pub fn insert(&self, hash: u64, generation: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
-        let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) else { return };
+    pub fn insert(&self, place: u64, generation: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
+        let Some(Ok(mut set)) = self.set(place).map(RwLock::try_write) else { return };
         if generation >= set.since {
-            set.take_in(Kept { hash, row }, is_it);
+            set.take_in(Kept { place, row }, is_it);
         }
     }
 
     /// The same without a look at the generation: the mistake that the tests plant.
     #[cfg(test)]
-    pub(super) fn insert_whenever(&self, hash: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
-        if let Some(Ok(mut set)) = self.set(hash).map(RwLock::try_write) {
-            set.take_in(Kept { hash, row }, is_it);
+    pub(super) fn insert_whenever(&self, place: u64, row: Arc<T>, is_it: impl Fn(&T) -> bool) {
+        if let Some(Ok(mut set)) = self.set(place).map(RwLock::try_write) {
+            set.take_in(Kept { place, row }, is_it);
         }
     }
 
-    /// Drops the row of that `hash` that `is_it`; from then on its set takes in nothing that was read before
+    /// Drops the row of that `place` that `is_it`; from then on its set takes in nothing that was read before
     /// `generation`.
-    pub fn forget(&self, hash: u64, generation: u64, is_it: impl Fn(&T) -> bool) {
-        if let Some(set) = self.set(hash) {
+    pub fn forget(&self, place: u64, generation: u64, is_it: impl Fn(&T) -> bool) {
+        if let Some(set) = self.set(place) {
             let mut set = set.write().unwrap_or_else(PoisonError::into_inner);
-            set.forget(generation, |kept| kept.is(hash, &is_it));
+            set.forget(generation, |kept| kept.is(place, &is_it));
         }
     }
 
@@ -88,16 +90,16 @@ impl<T> Sets<T> {
         }
     }
 
-    fn set(&self, hash: u64) -> Option<&RwLock<Set<T>>> {
+    fn set(&self, place: u64) -> Option<&RwLock<Set<T>>> {
         // Their number is a power of two, so the remainder is what the lowest bits say.
         let last = u64::try_from(self.sets.len()).ok()?.checked_sub(1)?;
-        self.sets.get(usize::try_from(hash & last).ok()?)
+        self.sets.get(usize::try_from(place & last).ok()?)
     }
 }
 
 impl<T> Set<T> {
     fn take_in(&mut self, new: Kept<T>, is_it: impl Fn(&T) -> bool) {
-        let is_same = |own: &Option<Kept<T>>| own.as_ref().is_some_and(|own| own.is(new.hash, &is_it));
+        let is_same = |own: &Option<Kept<T>>| own.as_ref().is_some_and(|own| own.is(new.place, &is_it));
         let same = self.rows.iter().position(is_same);
         let free = self.rows.iter().position(Option::is_none);
         let end = same.or(free).unwrap_or(WAYS - 1);
