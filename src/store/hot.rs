@@ -26,7 +26,7 @@ use crate::records::{
 };
 
 /// Rows of each kind that are held, each of at most `HELD_BYTES_MAX` stored bytes.
-const TOKENS_MAX: usize = 65_536;
+const TOKENS_MAX: usize = 32_768;
 const USERS_MAX: usize = 16_384;
 const HOSTS_MAX: usize = 16_384;
 const CLIENTS_MAX: usize = 4_096;

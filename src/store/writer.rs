@@ -28,10 +28,10 @@ use crate::records::{
 
 /// The most operations that one commit carries.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 512;
-/// Operations after which it gives way: about a tenth of a millisecond.
-const OPERATIONS_A_STRETCH: u32 = 4;
+/// Operations after which it gives way: some fifty microseconds.
+const OPERATIONS_A_STRETCH: u32 = 2;
 /// Answers after which it gives way, so that those who wait for other answers do not wait for all of these to be sent.
-const ANSWERS_A_STRETCH: u32 = 8;
+const ANSWERS_A_STRETCH: u32 = 4;
 
 /// What a batch has come to so far.
 #[derive(Default)]

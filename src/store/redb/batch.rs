@@ -18,8 +18,8 @@ use crate::{
     store::pace::Pace,
 };
 
-/// Rows after which the writer gives way: less than a tenth of a millisecond.
-const ROWS_A_STRETCH: u32 = 32;
+/// Rows after which the writer gives way: less than fifty microseconds.
+const ROWS_A_STRETCH: u32 = 16;
 
 type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
