@@ -15,7 +15,9 @@ pub fn write(txn: &mut Txn<'_>, uses: &[LastUsed]) -> Result<(), Refusal> {
     for last in uses.iter().take(BATCH_ROWS_MAX) {
         let stored = LastUsed::of(txn, last.token)?;
         let is_news = stored.is_none_or(|stored| stored.at <= last.at && stored != *last);
-        if is_news && txn.holds(Token::TABLE, last.token.as_bytes())? {
+        // A use that is stored goes with its token, which therefore is still there.
+        let is_there = stored.is_some() || txn.holds(Token::TABLE, last.token.as_bytes())?;
+        if is_news && is_there {
             txn.note(last)?;
         }
     }
