@@ -18,8 +18,8 @@ use crate::{records::Time, token::TokenId};
 /// Notes are spread over so many locks, so that readers on several threads seldom meet.
 const SHARDS: usize = 64;
 /// Notes that one lock holds at the most; beyond it a use of yet another token is not noted until the next
-/// flush. A map of that many is just full: 21 MB in all.
-const NOTES_MAX: usize = 7_168;
+/// flush. A map of that many is just full: 11 MB in all.
+const NOTES_MAX: usize = 3_584;
 /// When one lock holds so many, the next flush is due at once. Ids are spread evenly, so the others hold as many.
 const NOTES_CROWDED: usize = NOTES_MAX / 2;
 
