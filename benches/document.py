@@ -92,9 +92,9 @@ for size in sizes:
 
 lines += ["## Verification as the store grows, and in batches", ""]
 lines += by_size([
-    *((f"batch introspection, {access}: tokens a second / CPU µs a token", lambda s, at=at:
+    *((f"batch introspection, {batches['access']}: tokens a second / CPU µs a token", lambda s, at=at:
        f"{count(s['batches'][at]['tokens_per_second'])} / {near(s['batches'][at]['cpu_micros_a_token'])}")
-      for at, access in enumerate(["uniform", "skewed"])),
+      for at, batches in enumerate(sizes[0]["batches"])),
     ("p99 of verification, quiet, ms", lambda s: near(s["flood"]["quiet"]["p99_micros"] / 1e3)),
     ("p99 of verification under a flood of mints, ms", lambda s: near(s["flood"]["flooded"]["p99_micros"] / 1e3)),
     ("times the quiet value", lambda s: near(s["flood"]["flooded"]["p99_micros"] / s["flood"]["quiet"]["p99_micros"], 1)),

@@ -205,7 +205,7 @@ pub struct Batches {
     pub cpu_micros_a_token: f64,
 }
 
-/// Batches of a thousand opaque PATs each, of more different tokens than rows are held in memory.
+/// Batches of a thousand opaque PATs each: uniform, of more different tokens than rows are held in memory.
 pub fn batches(daemon: &Server, known: &Known, access: Access, rounds: usize, span: Duration) -> Batches {
     let all: Vec<u64> = access.tokens(known, Sort::Opaque, ASKED).collect();
     let requests: Vec<Vec<u8>> = all

@@ -264,7 +264,7 @@ impl App {
 
     fn note_use(&self, good: &Good, now: Time, from: Option<IpAddr>) {
         if let Some(token) = good.identity.token {
-            self.last_used.note(token, now, super::noted_address(from));
+            self.last_used.note(token, now, from);
         }
     }
 

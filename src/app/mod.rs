@@ -4,7 +4,6 @@
 //! the published snapshot of settings, keys and secrets, the notes of last use. It decides nothing: what
 //! may happen stands in `rules`, and every change is a rule that the writer runs.
 
-use core::net::IpAddr;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -235,11 +234,6 @@ pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
 /// Fresh random bytes for one token.
 pub fn fresh() -> Result<Fresh, Failure> {
     Ok(Fresh { id: random()?, secret: random()? })
-}
-
-/// Where a use is noted from: the address as last use keeps it.
-pub(crate) fn noted_address(ip: Option<IpAddr>) -> Option<IpAddr> {
-    ip.map(|ip| ip.to_canonical())
 }
 
 /// The last use of `token` that is noted in memory and may not have reached the store.

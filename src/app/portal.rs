@@ -99,7 +99,7 @@ impl App {
             let cookie = self.store().look(sign)?;
             (door, cookie)
         };
-        self.last_used.note(door.link.id, now, super::noted_address(ip));
+        self.last_used.note(door.link.id, now, ip);
         let left = door.link.expires_at.map_or(COOKIE_SECONDS_MAX, |end| end.since(now));
         Ok(Entrance::Admitted { redirect: door.redirect, cookie, seconds: left.min(COOKIE_SECONDS_MAX) })
     }

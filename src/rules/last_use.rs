@@ -28,8 +28,8 @@ pub fn write(txn: &mut Txn<'_>, uses: &[LastUsed]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::{
-        records::Time,
-        rules::{pats::Wish, town::Town},
+        records::{Action, By, Params, Time},
+        rules::{pats::Wish, tokens, town::Town},
         token::TokenId,
     };
 
@@ -56,6 +56,22 @@ mod tests {
         assert_eq!(stored_after(later), Some(later));
         let gone = TokenId::from_parts(1, [9; 10]);
         assert_eq!(stored_after(used(gone, 200, None)), None, "of a token that is gone");
+    }
+
+    #[test]
+    fn a_use_of_a_token_that_went_after_an_earlier_one_was_stored_is_dropped() {
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let token = town.pat(anna, Wish::default()).unwrap().token;
+        let used = |at| LastUsed { token: token.id, at: Time::from_unix(at), ip: None };
+        town.change(|txn, _| write(txn, &[used(100)])).unwrap();
+        town.change(|txn, _| {
+            txn.entry(&By::system(), Action::TokenPurge, "tokens", Params::none())?;
+            Ok(tokens::erase(txn, &token)?)
+        })
+        .unwrap();
+        town.change(|txn, _| write(txn, &[used(101)])).unwrap();
+        assert_eq!(LastUsed::of(&town.shelf, token.id).unwrap(), None);
     }
 
     #[test]

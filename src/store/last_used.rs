@@ -207,6 +207,8 @@ mod tests {
             notes.written(&portion);
             assert_eq!(notes.backlog(), 0);
         }
+        notes.note(token(1), at(1), Some("::ffff:192.0.2.1".parse().unwrap()));
+        assert_eq!(notes.of(token(1)).unwrap().ip, Some("192.0.2.1".parse().unwrap()));
     }
 
     /// Tokens that all lie under one lock.

@@ -18,7 +18,7 @@ use crate::{
     store::pace::Pace,
 };
 
-/// Rows after which the writer gives way: less than fifty microseconds.
+/// Rows after which the writer gives way: some fifty microseconds where they lie side by side.
 const ROWS_A_STRETCH: u32 = 16;
 
 type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
