@@ -17,7 +17,7 @@ pub const CALLERS: [usize; 3] = [1, 16, 64];
 /// Connections of those who verify beside a flood.
 const READERS: usize = 16;
 /// Tokens that are asked about beside a flood.
-const ASKED: u64 = 50_000;
+const ASKED: u64 = 200_000;
 
 /// What one kind of change came to.
 #[derive(Serialize)]
@@ -94,7 +94,7 @@ impl Changes<'_> {
         until: Until,
     ) -> (Changed, Vec<String>) {
         let before = self.daemon.commits();
-        let load = Load { server: self.daemon, connections: self.callers, requests, status, begins: b"" };
+        let load = Load::of(self.daemon, self.callers, requests, status, b"");
         let (figures, bodies) = load::run_and_keep(&load, until);
         let after = self.daemon.commits();
         let batch = (after.0 - before.0) / (after.1 - before.1);
@@ -110,15 +110,9 @@ impl Changes<'_> {
 /// Verification, quiet and beside a flood of mints, in turns.
 pub fn flood(daemon: &Server, known: &Known, session: &str, rounds: usize, span: Duration) -> Flood {
     let requests = about_pats(known, Access::Uniform, ASKED);
-    let readers = Load {
-        server: daemon,
-        connections: READERS,
-        requests: &requests,
-        status: 200,
-        begins: b"{\"active\":true",
-    };
+    let readers = Load::of(daemon, READERS, &requests, 200, b"{\"active\":true");
     let mint = [Changes { daemon, session, callers: 64 }.mint("")];
-    let writers = Load { server: daemon, connections: 64, requests: &mint, status: 201, begins: b"{" };
+    let writers = Load::of(daemon, 64, &mint, 201, b"{");
     let (mut quiet, mut flooded, mut mints) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         quiet.push(load::run(&readers, Until::Elapsed(span)));

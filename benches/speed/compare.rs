@@ -15,7 +15,7 @@ use super::{
 /// Connections of those who ask for introspection.
 const CONNECTIONS: usize = 32;
 const MINTERS: usize = 64;
-const ASKED: u64 = 50_000;
+const ASKED: u64 = 200_000;
 
 /// What others came to, and what the daemon did in between.
 #[derive(Serialize)]
@@ -52,17 +52,17 @@ pub fn all(
         .collect();
     let requests = about_pats(known, Access::Uniform, ASKED);
     let active = b"{\"active\":true";
-    let asked =
-        |server, requests| Load { server, connections: CONNECTIONS, requests, status: 200, begins: active };
+    let asked = |server, requests| Load::of(server, CONNECTIONS, requests, 200, active);
+    let (to_us, to_them) = (asked(daemon, &requests), asked(&other, &theirs));
     let mint = [load::json("/v1/tokens", session, "{\"name\":\"bench\"}")];
-    let minted = Load { server: daemon, connections: MINTERS, requests: &mint, status: 201, begins: b"{" };
+    let minted = Load::of(daemon, MINTERS, &mint, 201, b"{");
     let until = Until::Elapsed(span);
-    load::run(&asked(&other, &theirs), until);
+    load::run(&to_them, until);
     let (mut ours, mut oidc, mut mints) = (Vec::new(), Vec::new(), Vec::new());
     let (mut sqlite, mut postgres) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        ours.push(load::run(&asked(daemon, &requests), until));
-        oidc.push(load::run(&asked(&other, &theirs), until));
+        ours.push(load::run(&to_us, until));
+        oidc.push(load::run(&to_them, until));
         mints.push(load::run(&minted, until));
         sqlite.push(commits("python3", "sqlite.py", span));
         postgres.push(commits("bash", "postgres.sh", span));

@@ -2,6 +2,7 @@
 //! of them, so that asking costs less than answering and the server is what is measured.
 
 use std::{
+    cell::Cell,
     io::{Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
@@ -21,17 +22,38 @@ const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 /// Requests, to whom, from how many at once, and what the answers must begin with.
 pub struct Load<'a> {
-    pub server: &'a Server,
-    pub connections: usize,
-    pub requests: &'a [Vec<u8>],
-    pub status: u16,
-    pub begins: &'a [u8],
+    server: &'a Server,
+    connections: usize,
+    requests: &'a [Vec<u8>],
+    status: u16,
+    begins: &'a [u8],
+    /// Which request is next.
+    next: Cell<usize>,
+}
+
+impl<'a> Load<'a> {
+    pub fn of(
+        server: &'a Server,
+        connections: usize,
+        requests: &'a [Vec<u8>],
+        status: u16,
+        begins: &'a [u8],
+    ) -> Self {
+        Self { server, connections, requests, status, begins, next: Cell::new(0) }
+    }
+
+    /// The requests are gone through over and over, each run of a load beginning where the last one ended.
+    fn next(&self) -> &'a [u8] {
+        let next = self.next.get();
+        self.next.set((next + 1) % self.requests.len());
+        &self.requests[next]
+    }
 }
 
 /// When a load ends.
 #[derive(Clone, Copy)]
 pub enum Until {
-    /// After a while; the requests are gone through over and over.
+    /// After a while.
     Elapsed(Duration),
     /// When each request was answered once.
     Answered,
@@ -137,29 +159,33 @@ pub fn run_all(loads: &[&Load<'_>], until: Until, each: &mut dyn FnMut(usize, &[
 
 /// What is still to be asked.
 struct Queue<'a> {
-    requests: &'a [Vec<u8>],
-    next: usize,
-    ends: Option<Instant>,
+    load: &'a Load<'a>,
+    ends: End,
     nanos: Vec<u32>,
 }
 
+enum End {
+    At(Instant),
+    AfterRequests(usize),
+}
+
 impl<'a> Queue<'a> {
-    fn new(load: &Load<'a>, until: Until) -> Self {
+    fn new(load: &'a Load<'a>, until: Until) -> Self {
         let ends = match until {
-            Until::Elapsed(span) => Some(Instant::now() + span),
-            Until::Answered => None,
+            Until::Elapsed(span) => End::At(Instant::now() + span),
+            Until::Answered => End::AfterRequests(load.requests.len()),
         };
-        Self { requests: load.requests, next: 0, ends, nanos: Vec::new() }
+        Self { load, ends, nanos: Vec::new() }
     }
 
     fn take(&mut self, now: Instant) -> Option<&'a [u8]> {
-        let over = self.ends.map_or(self.next == self.requests.len(), |ends| now >= ends);
-        if over {
-            return None;
+        match &mut self.ends {
+            End::At(ends) => (now < *ends).then(|| self.load.next()),
+            End::AfterRequests(left) => {
+                *left = left.checked_sub(1)?;
+                Some(self.load.next())
+            }
         }
-        let request = &self.requests[self.next % self.requests.len()];
-        self.next += 1;
-        Some(request)
     }
 }
 

@@ -67,8 +67,7 @@ pub fn starts(stock: &Stock, session: &str) -> Starts {
     let killed = |cold: bool| {
         let (daemon, _) = Server::daemon(stock);
         let mint = [load::json("/v1/tokens", session, "{\"name\":\"bench\"}")];
-        let load =
-            load::Load { server: &daemon, connections: 64, requests: &mint, status: 201, begins: b"{" };
+        let load = load::Load::of(&daemon, 64, &mint, 201, b"{");
         load::run(&load, load::Until::Elapsed(FLOOD));
         daemon.kill();
         stopped(cold)
@@ -238,18 +237,13 @@ pub struct LastUse {
 
 /// Asks about tokens from all over the store, each once, from 1, 16 and 64 callers.
 pub fn last_use(daemon: &Server, known: &Known, span: Duration) -> Vec<LastUse> {
+    let requests = about_pats(known, Access::Uniform, 100_000 * changes::CALLERS.len() as u64);
     changes::CALLERS
         .into_iter()
-        .map(|callers| {
-            let requests = about_pats(known, Access::Uniform, 100_000);
+        .zip(requests.chunks(100_000))
+        .map(|(callers, requests)| {
             let before = daemon.commits();
-            let load = load::Load {
-                server: daemon,
-                connections: callers,
-                requests: &requests,
-                status: 200,
-                begins: b"{\"active\":true",
-            };
+            let load = load::Load::of(daemon, callers, requests, 200, b"{\"active\":true");
             let figures = load::run(&load, load::Until::Elapsed(span));
             let after = daemon.commits();
             LastUse {

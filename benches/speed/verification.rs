@@ -13,8 +13,8 @@ use super::{
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;
-/// Different tokens of one question: more than are asked about in a round.
-const ASKED: u64 = 150_000;
+/// Tokens of one question: about as many as it is asked in all rounds where the store is large.
+const ASKED: u64 = 200_000;
 /// Tokens of one batch.
 const BATCH: usize = 1_000;
 const BATCH_CONNECTIONS: usize = 4;
@@ -159,21 +159,16 @@ pub fn all(daemon: &Server, known: &Known, rounds: usize, span: Duration) -> Vec
 
 impl Question {
     fn asked(&self, daemon: &Server, rounds: usize, span: Duration) -> Answered {
-        let load = |server, begins| Load {
-            server,
-            connections: CONNECTIONS,
-            requests: &self.requests,
-            status: self.status,
-            begins,
-        };
+        let load = |server, begins| Load::of(server, CONNECTIONS, &self.requests, self.status, begins);
         let limit = Server::limit(answer_bytes(daemon, &self.requests[0]), self.status);
-        load::run(&load(daemon, self.begins), Until::Elapsed(WARM_UP));
-        load::run(&load(&limit, b""), Until::Elapsed(WARM_UP));
+        let (to_us, to_bare) = (load(daemon, self.begins), load(&limit, b""));
+        load::run(&to_us, Until::Elapsed(WARM_UP));
+        load::run(&to_bare, Until::Elapsed(WARM_UP));
         let mut ours = Vec::new();
         let mut bare = Vec::new();
         for _ in 0..rounds {
-            bare.push(load::run(&load(&limit, b""), Until::Elapsed(span)));
-            ours.push(load::run(&load(daemon, self.begins), Until::Elapsed(span)));
+            bare.push(load::run(&to_bare, Until::Elapsed(span)));
+            ours.push(load::run(&to_us, Until::Elapsed(span)));
         }
         let ratio = |figure: fn(&Figures) -> f64| {
             load::median(ours.iter().zip(&bare).map(|(ours, bare)| figure(ours) / figure(bare)).collect())
@@ -216,13 +211,7 @@ pub fn batches(daemon: &Server, known: &Known, access: Access, rounds: usize, sp
             load::json("/v1/introspect/batch", SECRET, &format!("{{\"tokens\":[{}]}}", texts.join(",")))
         })
         .collect();
-    let load = Load {
-        server: daemon,
-        connections: BATCH_CONNECTIONS,
-        requests: &requests,
-        status: 200,
-        begins: b"{",
-    };
+    let load = Load::of(daemon, BATCH_CONNECTIONS, &requests, 200, b"{");
     load::run(&load, Until::Elapsed(WARM_UP));
     let ran: Vec<Figures> = (0..rounds).map(|_| load::run(&load, Until::Elapsed(span))).collect();
     let figures = Figures::medians(&ran);

@@ -15,7 +15,7 @@ use super::{
 use crate::records::{TableId, View as _};
 
 /// Memory for pages while a copy is written and looked at: both go from one end to the other, so little does.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+const CACHE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A backup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{Engine, EngineError, Snapshot, definition};
 use crate::records::TableId;
 
 /// Rows of one transaction.
-const PORTION_ROWS: u64 = 16_384;
+const PORTION_ROWS: u64 = 8_192;
 /// Rows between two looks at whether the copy can be written at all.
 const LOOK_ROWS: u64 = 1_024;
 
