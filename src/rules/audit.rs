@@ -74,7 +74,8 @@ pub fn cut(txn: &mut Txn<'_>, terms: Terms<'_>) -> Result<u64, Refusal> {
     Ok(count)
 }
 
-/// Number and hash of the oldest entries that retention does not keep, at most `most` of them.
+/// Number and hash of the oldest entries that retention does not keep, at most `most` of them. One that says a time
+/// which is yet to come, since the clock had run ahead, is as old as what follows those like it.
 fn too_old(
     view: &dyn View,
     settings: &Settings,
@@ -83,16 +84,53 @@ fn too_old(
 ) -> Result<Vec<(u64, [u8; 32])>, Fault> {
     let Retention::Seconds(kept) = settings.audit.retention else { return Ok(Vec::new()) };
     let limit = now.minus(kept);
+    let mut ahead: Option<Ahead> = None;
     let mut old = Vec::new();
     tables::each(view, TableId::Audit, &[], &mut |key, stored| {
         let entry = Entry::believe(view, key, stored)?;
-        if entry.at >= limit || old.len() == most {
+        let at = if entry.at <= now {
+            entry.at
+        } else {
+            let known = ahead.filter(|known| entry.seq <= known.last);
+            let stretch = known.map_or_else(|| Ahead::from(view, entry.seq, now), Ok)?;
+            ahead = Some(stretch);
+            stretch.before
+        };
+        if at >= limit || old.len() == most {
             return Ok(ControlFlow::Break(()));
         }
         old.push((entry.seq, entry.hash));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(old)
+}
+
+/// Entries one after the other that say a time which is yet to come.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// The number of the last one.
+    last: u64,
+    /// They were made before this.
+    before: Time,
+}
+
+impl Ahead {
+    /// Those from number `first` on. There may be many, and their end is found by halving: should there be several
+    /// ends, any of them will do, since what stands behind one was made after all that stands before it.
+    fn from(view: &dyn View, first: u64, now: Time) -> Result<Self, Fault> {
+        let mut stretch = Self { last: first, before: now };
+        let mut beyond = AuditHead::of(view)?.seq.saturating_add(1);
+        while stretch.last.saturating_add(1) < beyond {
+            let middle = stretch.last.midpoint(beyond);
+            let entry = Entry::must_be_at(view, &middle.to_be_bytes())?;
+            if entry.at > now {
+                stretch.last = middle;
+            } else {
+                (beyond, stretch.before) = (middle, entry.at);
+            }
+        }
+        Ok(stretch)
+    }
 }
 
 /// The oldest `most` entries after number `seq`, oldest first.

@@ -58,6 +58,62 @@ fn a_cut_takes_a_bounded_number_and_stands_still_after_the_clock_jumped() {
     assert_eq!(holds(&town), Ok(1));
 }
 
+/// Adds entries of a clock that runs ahead and is set right, and two more ten seconds after each other.
+fn run_ahead(town: &mut Town, entries: usize) {
+    let right = town.now;
+    town.pass(50 * 365 * 86_400);
+    for number in 0..entries {
+        town.user(&format!("ahead-{number}-{right}@example.org"), &[]);
+    }
+    town.now = right;
+    for _ in 0..2 {
+        town.pass(10);
+        town.user(&format!("{}@example.org", town.now), &[]);
+    }
+}
+
+#[test]
+fn entries_of_a_clock_that_ran_ahead_are_cut_with_the_first_one_after_them() {
+    let mut town = with_entries(2);
+    run_ahead(&mut town, 7);
+    town.change(|txn, _| purge::may_run(txn)).unwrap();
+    // Made at 10, 20, seven times ahead, 30, 40; and 40 it is.
+    town.settings.audit.retention = Retention::Seconds(15);
+    assert_eq!(cut_now(&mut town), 2, "those ahead may be as young as the one at 30");
+    town.pass(5);
+    assert_eq!(cut_now(&mut town), 0);
+    town.pass(1);
+    assert!(is_cut_due(&town.shelf, &town.settings, town.time()).unwrap());
+    assert_eq!(cut_now(&mut town), 8);
+    assert_eq!(holds(&town), Ok(3), "the one at 40, and the entries of both cuts");
+}
+
+#[test]
+fn a_clock_that_ran_ahead_again_and_again_keeps_no_entry_for_ever() {
+    let mut town = with_entries(2);
+    for entries in [1, 3, 6] {
+        run_ahead(&mut town, entries);
+    }
+    town.change(|txn, _| purge::may_run(txn)).unwrap();
+    town.settings.audit.retention = Retention::Seconds(25);
+    let entries = town.shelf.audit().len() as u64;
+    assert!(cut_now(&mut town) < entries - 3, "what was made in the last 25 seconds stays");
+    town.pass(26);
+    cut_now(&mut town);
+    assert_eq!(holds(&town), Ok(1), "the entry of the cut");
+}
+
+#[test]
+fn entries_ahead_of_the_clock_that_nothing_follows_stay() {
+    let mut town = Town::new();
+    let right = town.now;
+    town.pass(50 * 365 * 86_400);
+    town.user("ahead@example.org", &[]);
+    town.now = right;
+    town.settings.audit.retention = Retention::Seconds(1);
+    assert!(!is_cut_due(&town.shelf, &town.settings, town.time()).unwrap());
+}
+
 #[test]
 fn filters_hold_all_at_once_and_pages_go_on() {
     let mut town = with_entries(9);
