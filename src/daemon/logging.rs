@@ -6,8 +6,8 @@
 //! characters of what came from outside are escaped, so that an event is one line whatever it says.
 
 use std::{
-    fmt,
-    io::{IsTerminal, Write},
+    fmt::{self, Write as _},
+    io::{IsTerminal, Write as _},
     os::unix::fs::MetadataExt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -59,11 +59,12 @@ impl Logging {
         let (end, ended) = sync_channel(0);
         let dropped = Arc::new(AtomicU64::new(0));
         let lines: Queue = Arc::new(Mutex::new(Some(sender)));
-        let layer = Lines { style: style(), queue: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
+        let style = style();
+        let layer = Lines { style, queue: Arc::clone(&lines), dropped: Arc::clone(&dropped) };
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
-                write_all(&receiver, &dropped);
+                write_all(&receiver, &dropped, style);
                 drop(end);
             })
             .map_err(|error| format!("the log's thread could not be started: {error}"))?;
@@ -89,15 +90,22 @@ impl Drop for Logging {
     }
 }
 
-fn write_all(lines: &Receiver<String>, dropped: &AtomicU64) {
+fn write_all(lines: &Receiver<String>, dropped: &AtomicU64, style: Style) {
     let mut stderr = std::io::stderr();
     while let Ok(line) = lines.recv() {
         let _ = stderr.write_all(line.as_bytes());
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(stderr, "{lost} lines of the log were dropped: nobody read them in time");
+            let _ = stderr.write_all(loss(style, lost).as_bytes());
         }
     }
+}
+
+/// The line that stands for lines that nobody will read.
+fn loss(style: Style, lost: u64) -> String {
+    let message = format!("{lost} lines of the log were dropped: nobody read them in time");
+    let fields = Map::from_iter([("message".to_owned(), message.into()), ("dropped".to_owned(), lost.into())]);
+    line(style, Level::WARN, module_path!(), fields)
 }
 
 /// Whether `descriptor`, given by device and inode, is the stream that `$JOURNAL_STREAM` names.
@@ -149,18 +157,28 @@ fn line(style: Style, level: Level, target: &str, mut fields: Map<String, Value>
         line.insert("target".to_owned(), target.into());
         line.insert("message".to_owned(), message.into());
         line.extend(fields);
-        return format!("{}\n", Value::Object(line));
+        return format!("{}\n", escaped(&Value::Object(line)));
     }
-    // JSON's own escapes keep whatever came from outside on one line and away from the terminal.
     let mut rest = String::new();
     for (name, value) in &fields {
-        let _ = fmt::Write::write_fmt(&mut rest, format_args!(" {name}={value}"));
+        let _ = write!(rest, " {name}={}", escaped(value));
     }
     let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match style {
         Style::Journal => format!("<{}>{message}{rest}\n", priority(level)),
         Style::People | Style::Json => format!("{} {level:>5} {message}{rest}\n", now()),
     }
+}
+
+/// JSON without control characters, which keeps whatever came from outside on one line and away from the terminal.
+/// JSON itself lets DEL and those beyond ASCII through; they can only stand in texts, where this is how they are spelled.
+fn escaped(json: &Value) -> String {
+    let mut text = String::new();
+    for c in json.to_string().chars() {
+        // Writing to a String cannot fail.
+        let _ = if c.is_control() { write!(text, "\\u{:04x}", u32::from(c)) } else { text.write_char(c) };
+    }
+    text
 }
 
 fn now() -> String {
@@ -210,8 +228,8 @@ mod tests {
 
     fn fields() -> Map<String, Value> {
         let mut fields = Map::new();
-        fields.insert("message".to_owned(), "a\u{1b}[31m\nb".into());
-        fields.insert("path".to_owned(), "x\ny\u{7}".into());
+        fields.insert("message".to_owned(), "a\u{1b}[31m\nb\u{9b}".into());
+        fields.insert("path".to_owned(), "x\ny\u{7}\u{7f}\u{9b}31m".into());
         fields
     }
 
@@ -229,9 +247,16 @@ mod tests {
     fn a_json_line_gives_back_what_was_logged() {
         let line = line(Style::Json, Level::INFO, "t", fields());
         let back: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(back["message"], "a\u{1b}[31m\nb");
-        assert_eq!(back["path"], "x\ny\u{7}");
+        assert_eq!(back["message"], "a\u{1b}[31m\nb\u{9b}");
+        assert_eq!(back["path"], "x\ny\u{7}\u{7f}\u{9b}31m");
         assert_eq!(back["level"], "info");
+    }
+
+    #[test]
+    fn lines_that_were_dropped_are_told_by_a_line_like_any_other() {
+        let told: Value = serde_json::from_str(&loss(Style::Json, 7)).unwrap();
+        assert_eq!((&told["level"], &told["dropped"]), (&"warn".into(), &7.into()));
+        assert!(loss(Style::Journal, 7).starts_with("<4>7 lines of the log were dropped"));
     }
 
     #[test]

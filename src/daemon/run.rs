@@ -122,7 +122,7 @@ async fn run(
     systemd::ready(&app.status_line());
     let mut timers = timers::start(app, settled);
     let reloading = attend(app, signals).await;
-    systemd::stopping();
+    systemd::stopping(limits.drain);
     app.drain();
     tracing::info!("stopping");
     stop.send_replace(true);

@@ -23,6 +23,8 @@ const EXTENSION_MICROS: u32 = 60_000_000;
 const EXTENSION_INTERVAL: Duration = Duration::from_secs(15);
 /// How often more time is asked for at the most: a disk that hangs is no large store.
 const EXTENSIONS_MAX: u32 = 240;
+/// How long the stop may take beyond the drain: connections are cut, notes brought to the disk, the store closed.
+const STOP_BEYOND_DRAIN: Duration = Duration::from_secs(30);
 /// Characters of a status line.
 const STATUS_CHARS_MAX: usize = 500;
 
@@ -42,9 +44,11 @@ pub(super) fn ready(status: &str) {
     say(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// It is on its way out.
-pub(super) fn stopping() {
-    say(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+/// It is on its way out, and waits so long for requests in flight: the unit's own limit may be shorter.
+pub(super) fn stopping(drain: Duration) {
+    let micros = u32::try_from(drain.saturating_add(STOP_BEYOND_DRAIN).as_micros()).unwrap_or(u32::MAX);
+    let status = NotifyState::Status("stopping");
+    say(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros), status]);
 }
 
 /// A reload begins, or has ended. The time is what `Type=notify-reload` tells one reload from another by; it

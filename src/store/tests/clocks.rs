@@ -111,3 +111,24 @@ fn nothing_that_was_refused_is_good_again_wherever_the_clock_jumps() {
     }
     assert!(refused > 0, "nothing was ever refused");
 }
+
+#[test]
+fn an_end_under_a_clock_that_was_set_right_since_keeps_no_later_one_from_being_written_down() {
+    let (time, clock) = fixed(1_000_000);
+    let disk = Disk::default();
+    let store = made_with(&disk, &options(time.clone()));
+    clock.store(FAR_MILLIS, Ordering::Release);
+    let wrong = store.now();
+    clock.store(1_000_000, Ordering::Release);
+    basics::blocking(store.write_turning_clock_back(|_| Ok::<(), ()>(()))).unwrap().unwrap();
+    // Somebody read the clock before it was set right, and asks only now.
+    store.keep_time(wrong);
+    store.write_blocking(|_| Ok::<(), ()>(())).unwrap().unwrap();
+    clock.store(2_000_000, Ordering::Release);
+    store.keep_time(store.now());
+    store.write_blocking(|_| Ok::<(), ()>(())).unwrap().unwrap();
+    store.close().unwrap();
+    clock.store(1_000_000, Ordering::Release);
+    let store = opened_with(&disk, &keyring("k1"), &options(time)).unwrap();
+    assert_eq!(store.now(), Time::from_unix(2_000));
+}
