@@ -1,8 +1,8 @@
 //! How one request walks, whatever its route: found, authorised, read, run, answered.
 //!
 //! The order is the same for all of them and stands here alone. Credentials are looked at before a body is
-//! read, so that nobody without one makes the daemon read; nothing that a caller sent is repeated or
-//! logged but the route it asked for.
+//! read, so that nobody without one makes the daemon read. Of what a caller sent, the log gets the method, the
+//! route's pattern, and the id that the caller gave its request, if it is fit to be repeated.
 
 use std::{sync::Arc, time::Instant};
 

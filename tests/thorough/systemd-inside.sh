@@ -84,7 +84,7 @@ check "cleanly" [ "$(shown Result)" = success ]
 cp /usr/share/doc/bearerd/bearerd-sockets.conf /etc/systemd/system/bearerd.service.d/
 rm /etc/systemd/system/bearerd.service.d/watchdog.conf
 systemctl daemon-reload
-check "the sockets are opened" systemctl start bearerd.socket bearerd-admin.socket
+check "the sockets are opened" systemctl enable --now bearerd.socket bearerd-admin.socket
 check "a connection starts it" eventually works third
 check "inside it there is no network but its own" \
     not [ "$(readlink /proc/self/ns/net)" = "$(readlink "/proc/$(shown MainPID)/ns/net")" ]
