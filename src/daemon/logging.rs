@@ -104,7 +104,8 @@ fn write_all(lines: &Receiver<String>, dropped: &AtomicU64, style: Style) {
 /// The line that stands for lines that nobody will read.
 fn loss(style: Style, lost: u64) -> String {
     let message = format!("{lost} lines of the log were dropped: nobody read them in time");
-    let fields = Map::from_iter([("message".to_owned(), message.into()), ("dropped".to_owned(), lost.into())]);
+    let fields =
+        Map::from_iter([("message".to_owned(), message.into()), ("dropped".to_owned(), lost.into())]);
     line(style, Level::WARN, module_path!(), fields)
 }
 
