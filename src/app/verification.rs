@@ -140,7 +140,7 @@ impl App {
         match outcome {
             Ok(good) => Ok(good.identity),
             Err(Failure::Store(error)) => {
-                tracing::warn!(%error, "a counted token is refused: its use cannot be written");
+                tracing::info!(%error, "a counted token is refused: its use cannot be written");
                 Err(Refusal::Forbidden(Forbidden::Uncounted).into())
             }
             Err(failure) => Err(self.count_failed(means, failure)),
@@ -206,7 +206,7 @@ impl App {
         match written {
             Ok(judged) => Ok(judged?),
             Err(error) => {
-                tracing::warn!(%error, "counted tokens of a batch are refused: their uses cannot be written");
+                tracing::info!(%error, "counted tokens of a batch are refused: their uses cannot be written");
                 for kind in kinds {
                     self.judged(kind, Some(Reason::Uncounted));
                 }
