@@ -8,10 +8,11 @@
 //! - `place`, `site`: the directory with its few names, and what the engine is opened on.
 //! - `founding`, `own_key`: what a new store begins with, and its own key, sealed under the keyring.
 //! - `judge`: whether a file is a whole store of ours, decided before a byte of it is written.
-//! - `order`, `queue`, `writer`: the operations that wait, and the thread that runs and commits them.
+//! - `order`, `queue`, `writer`, `pace`: the operations that wait, the thread that runs and commits them, and how it
+//!   gives way.
 //! - `view`: what is read.
 //! - `hot`, `sets`: rows that are held in memory, and how they stay true.
-//! - `heal`: degraded, probing, open again.
+//! - `heal`, `error`: degraded, probing, open again; why a store could not be opened, or a change was not made.
 //! - `clock`: the time, never behind the highest seen.
 //! - `last_used`: uses that have not reached the disk.
 //! - `migrate`: bringing an older store up to date.
