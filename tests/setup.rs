@@ -104,6 +104,37 @@ fn once_setup_is_complete_every_body_is_answered_so() {
 }
 
 #[test]
+fn what_was_wrong_with_an_install_or_enrolment_token_is_in_log_and_metrics_and_not_in_the_answer() {
+    let daemon = Daemon::start();
+    let install = daemon.install_token();
+    let nobody = daemon.nobody();
+    nobody.post("/v1/setup", body("zzz", "a@example.org")).expect(401);
+    nobody.post("/v1/setup", body(&install, "a@example.org")).expect(201);
+    let enrol = |token: &str| {
+        let host = json!({"token": token, "hostname": "web-1", "os": "linux", "arch": "x86_64"});
+        nobody.post("/v1/enroll", host)
+    };
+    let enrolment = text_of(&daemon.enrollment(json!({})), "token");
+    enrol(&install).expect(401);
+    enrol(&enrolment).expect(201);
+    let reasons = ["malformed", "kind"];
+    eventually("the log says why", || {
+        let log = daemon.stderr();
+        let told = |reason| log.contains(&format!("\"reason\":\"{reason}\""));
+        reasons.into_iter().all(told).then_some(())
+    });
+    let metrics = daemon.root().get("/metrics").text();
+    for counted in [
+        "kind=\"other\",result=\"malformed\"} 1",
+        "kind=\"install\",result=\"ok\"} 1",
+        "kind=\"install\",result=\"kind\"} 1",
+        "kind=\"enrollment\",result=\"ok\"} 1",
+    ] {
+        assert!(metrics.contains(&format!("bearerd_verifications_total{{{counted}")), "{counted}: {metrics}");
+    }
+}
+
+#[test]
 fn setup_gives_an_admin_with_a_session() {
     let daemon = Daemon::start();
     let request = json!({"install_token": daemon.install_token(), "email": " First@Example.org ",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{App, Failure, fresh, random};
 use crate::{
-    metrics::Means,
+    metrics::{Means, PresentedKind},
     records::{Action, Listed, Page},
     rules::{
         Reason, Refusal,
@@ -56,11 +56,13 @@ impl App {
     /// writer from nothing; and once more at the writer's turn, which alone decides.
     pub async fn enroll(&self, ip: Option<IpAddr>, request: EnrollRequest) -> Result<Enrolled, Failure> {
         let proof = Proof::new(request.token, request.attempt, &request.statement.hostname);
+        let kind = proof.kind().map_or(PresentedKind::Other, PresentedKind::of);
         let judged = self.look(|view, now| enrollment::judge(view, &proof, now, &|token| self.noted(token)));
-        let standing = judged.map_err(|failure| self.enrolment_refused(failure, ip))?;
+        let standing = judged.map_err(|failure| self.enrolment_refused(kind, failure, ip))?;
         let joining = Joining::new(request.statement, &proof)?;
         if let Standing::Again(enrolled) = standing {
             tracing::info!(host = %enrolled.host, ip = ip.map(tracing::field::display), "reply told again");
+            self.judged(kind, None);
             return Ok(enrolled);
         }
         let fresh = FreshHost { host: random()?, agent: fresh()?, credentials: random()?, reply: random()? };
@@ -69,15 +71,16 @@ impl App {
             let noted = |token| super::noted(&last_used, token);
             enrollment::redeem(txn, terms, ip, &proof, joining, &noted, &fresh)
         });
-        redeemed.await.map_err(|failure| self.enrolment_refused(failure, ip))
+        let redeemed = redeemed.await.map_err(|failure| self.enrolment_refused(kind, failure, ip));
+        redeemed.inspect(|_| self.judged(kind, None))
     }
 
-    /// Counts a refusal for the audit log, and tells the log why. Of a token that was consumed and comes
-    /// again from somebody else, the entry names the token and where it was redeemed.
-    fn enrolment_refused(&self, failure: Failure, ip: Option<IpAddr>) -> Failure {
+    /// Counts a refusal for the audit log and the metrics, and tells the log why. Of a token that was consumed and
+    /// comes again from somebody else, the entry names the token and where it was redeemed.
+    fn enrolment_refused(&self, kind: PresentedKind, failure: Failure, ip: Option<IpAddr>) -> Failure {
         match failure {
             Failure::Refused(Refusal::Denied(denied)) => {
-                self.metrics().failed(Means::Enrollment);
+                self.judged(kind, Some(denied.reason));
                 let reason = denied.reason.name();
                 self.note_refusal(match denied.token.filter(|_| denied.reason == Reason::Replayed) {
                     Some(token) => Refused {
@@ -90,7 +93,7 @@ impl App {
                     },
                     None => Refused::new(Action::EnrollmentRefused, ip, reason),
                 });
-                self.refused(denied, ip)
+                self.count_failed(Means::Enrollment, self.refused(denied, ip))
             }
             Failure::Refused(Refusal::Conflict(conflict)) => {
                 self.note_refusal(Refused::new(Action::EnrollmentRefused, ip, "host_exists"));

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::{App, Failure, fresh, random};
 use crate::{
-    metrics::Means,
+    metrics::{Means, PresentedKind},
     records::{Action, By, meta::Setup, user::User},
     rules::{
         Conflict, Denied, Reason, Refusal,
@@ -39,15 +39,16 @@ impl App {
     /// Refuses where setup is complete; that counts as a refused setup, as it does in [`App::set_up`].
     pub fn refuse_complete_setup(&self, ip: Option<IpAddr>) -> Result<(), Failure> {
         self.look(|view, _| install::refuse_complete(view))
-            .inspect_err(|failure| self.note_refused_setup(failure, ip))
+            .map_err(|failure| self.setup_refused(PresentedKind::Install, failure, ip))
     }
 
     /// Makes the first admin. The install token is seen to be good before the password is hashed, and
     /// looked at again in the transaction that spends it.
     pub async fn set_up(&self, ip: Option<IpAddr>, request: SetupRequest) -> Result<(User, Minted), Failure> {
         let presented = text::parse(request.install_token.expose()).ok();
+        let kind = presented.map_or(PresentedKind::Other, |token| PresentedKind::of(token.kind));
         self.look(|view, _| install::accepts(view, presented.as_ref()))
-            .inspect_err(|failure| self.note_refused_setup(failure, ip))?;
+            .map_err(|failure| self.setup_refused(kind, failure, ip))?;
         let presented = presented.ok_or(Denied::of(Reason::Malformed))?;
         let email = limits::email("email", &request.email)?;
         let name = request.name.map(|name| limits::name("name", &name)).transpose()?;
@@ -61,25 +62,24 @@ impl App {
             fresh_user: random()?,
             fresh_session: fresh()?,
         };
-        self.change_own(move |txn, terms| install::complete(txn, terms, ip, admin))
-            .await
-            .inspect_err(|failure| self.note_refused_setup(failure, ip))
+        let made = self.change_own(move |txn, terms| install::complete(txn, terms, ip, admin)).await;
+        made.map_err(|failure| self.setup_refused(kind, failure, ip)).inspect(|_| self.judged(kind, None))
     }
 
-    fn note_refused_setup(&self, failure: &Failure, ip: Option<IpAddr>) {
-        let reason = match failure {
+    /// Counts a refusal for the audit log and the metrics, and tells the log why.
+    fn setup_refused(&self, kind: PresentedKind, failure: Failure, ip: Option<IpAddr>) -> Failure {
+        match failure {
             Failure::Refused(Refusal::Denied(denied)) => {
-                self.metrics().failed(Means::InstallToken);
-                denied.reason.name()
+                self.judged(kind, Some(denied.reason));
+                self.note_refusal(Refused::new(Action::SetupRefused, ip, denied.reason.name()));
+                self.count_failed(Means::InstallToken, self.refused(denied, ip))
             }
-            Failure::Refused(Refusal::Conflict(Conflict::SetupComplete)) => "setup_complete",
-            Failure::Refused(_)
-            | Failure::Store(_)
-            | Failure::Busy
-            | Failure::NoRandomness
-            | Failure::Internal => return,
-        };
-        self.note_refusal(Refused::new(Action::SetupRefused, ip, reason));
+            Failure::Refused(Refusal::Conflict(Conflict::SetupComplete)) => {
+                self.note_refusal(Refused::new(Action::SetupRefused, ip, "setup_complete"));
+                failure
+            }
+            other => other,
+        }
     }
 
     /// Mints an install token; see [`install::mint`].

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 mod banner;
+mod clock_watch;
 mod harden;
 #[cfg(test)]
 mod lives;

@@ -8,7 +8,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::systemd;
+use super::{clock_watch::ClockWatch, systemd};
 use crate::app::App;
 
 /// How often notes are brought to the disk, and with them the highest time: well within the minute that is
@@ -26,6 +26,7 @@ pub(super) fn start(app: &Arc<App>, settled: bool) -> JoinSet<()> {
     timers.spawn(flush(Arc::clone(app)));
     timers.spawn(upkeep(Arc::clone(app)));
     timers.spawn(walk(Arc::clone(app)));
+    timers.spawn(clock(Arc::clone(app)));
     timers.spawn(systemd::watchdog(Arc::clone(app)));
     timers.spawn(tell_lacking_keys(Arc::clone(app)));
     if !settled {
@@ -75,6 +76,15 @@ async fn walk(app: Arc<App>) {
         if let Err(failure) = app.walk_step().await {
             tracing::warn!(%failure, "the walk through the store could not go on; it will");
         }
+    }
+}
+
+async fn clock(app: Arc<App>) {
+    let mut every = every(UPKEEP_INTERVAL);
+    let mut watch = ClockWatch::default();
+    loop {
+        every.tick().await;
+        watch.look(Duration::from_millis(app.store().stats().clock_behind_ms));
     }
 }
 

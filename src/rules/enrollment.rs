@@ -142,12 +142,12 @@ pub fn detail(token: &Token) -> Option<&Enrollment> {
     }
 }
 
-/// Ends an enrolment and removes its credentials. One that was consumed or revoked stays as it ended.
+/// Ends an enrolment: its credentials are removed, and where it was consumed, its reply is not told again; the host
+/// that it enrolled stays. One that is revoked stays as it is.
 pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     let token = Token::by_id(txn, id)?.filter(|token| detail(token).is_some()).ok_or(Refusal::NotFound)?;
-    match token.state(txn.now(), 0) {
-        State::Revoked | State::Consumed => return Ok(()),
-        State::Active | State::Disabled | State::Expired | State::Exhausted => {}
+    if token.is_revoked() {
+        return Ok(());
     }
     txn.entry(by, Action::EnrollmentRevoke, id, Params::none())?;
     tokens::revoke(txn, token)?;
@@ -167,6 +167,11 @@ impl Proof {
     /// A token's text; the attempt, if one is said; the name that is asked for. Nothing of it is judged yet.
     pub fn new(text: Secret, attempt: Option<Secret>, hostname: &str) -> Self {
         Self { token: text::parse(text.expose()), text, attempt, hostname: fold_hostname(hostname) }
+    }
+
+    /// The kind that the token says it is; none where it is none of ours.
+    pub fn kind(&self) -> Option<Kind> {
+        self.token.as_ref().ok().map(|token| token.kind)
     }
 }
 

@@ -76,6 +76,20 @@ fn a_reply_is_told_only_while_host_and_agent_token_live() {
 }
 
 #[test]
+fn revoking_a_consumed_enrolment_ends_its_reply_and_nothing_of_the_host() {
+    let mut house = House::new();
+    let minted = house.mint(&Wish::default());
+    let token = minted.secret.expose();
+    let first = house.enroll(token, Some(ATTEMPT), "web-1").unwrap();
+    house.revoke(minted.token.id).unwrap();
+    house.refuses(token, Some(ATTEMPT), "web-1", Reason::Revoked);
+    let now = Time::from_unix(house.seconds);
+    assert_eq!(house.row(&minted).state(now, 0), State::Revoked);
+    assert_eq!(house.agent_of(&first).state(now, 0), State::Active);
+    assert_eq!(house.actions().last().map(String::as_str), Some("enrollment.revoke"));
+}
+
+#[test]
 fn the_kept_reply_opens_for_nobody_who_lacks_token_or_attempt() {
     let mut house = House::new();
     let minted = house.mint(&Wish::default());
