@@ -30,7 +30,7 @@ impl ClockWatch {
                  it had run ahead before: `bearerd clock reset`"
             ),
             Some(News::CaughtUp) => {
-                tracing::info!("the system's clock has caught up with the highest time seen")
+                tracing::info!("the system's clock has caught up with the highest time seen");
             }
         }
     }
