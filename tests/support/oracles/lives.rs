@@ -408,10 +408,9 @@ impl World {
             return;
         }
         let at = which % self.enrolments.len();
-        let enrolment = &self.enrolments[at];
-        let (id, over) = (enrolment.id, enrolment.revoked || enrolment.redeemed.is_some());
-        self.change(u64::from(!over), |txn, _| enrollment::revoke(txn, &operator(), id)).unwrap();
-        self.enrolments[at].revoked |= !over;
+        let (id, entries) = (self.enrolments[at].id, u64::from(!self.enrolments[at].revoked));
+        self.change(entries, |txn, _| enrollment::revoke(txn, &operator(), id)).unwrap();
+        self.enrolments[at].revoked = true;
     }
 
     fn use_agent(&mut self, which: usize) {
