@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::{clock_watch::ClockWatch, systemd};
-use crate::app::App;
+use crate::{
+    app::{App, Failure},
+    store::WriteError,
+};
 
 /// How often notes are brought to the disk, and with them the highest time: well within the minute that is
 /// promised.
@@ -35,6 +38,16 @@ pub(super) fn start(app: &Arc<App>, settled: bool) -> JoinSet<()> {
     timers
 }
 
+/// Tells the log of what could not be done and will be tried again. That the store takes no changes it has told already,
+/// and it tells when it does.
+fn tell(failure: &Failure, what: &'static str) {
+    if matches!(failure, Failure::Store(WriteError::Full | WriteError::Unavailable)) {
+        tracing::debug!(%failure, "{what}");
+    } else {
+        tracing::warn!(%failure, "{what}");
+    }
+}
+
 fn every(period: Duration) -> Interval {
     let mut every = interval(period);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,7 +62,7 @@ async fn flush(app: Arc<App>) {
             () = app.last_use_crowded() => {}
         }
         while let Err(failure) = app.flush().await {
-            tracing::warn!(%failure, "what was noted could not be brought to the disk; it is kept");
+            tell(&failure, "what was noted could not be brought to the disk; it is kept");
             // However many wait: a store that takes no writes now takes none for being asked at once.
             every.tick().await;
         }
@@ -61,7 +74,7 @@ async fn upkeep(app: Arc<App>) {
     loop {
         every.tick().await;
         if let Err(failure) = app.flush_refusals().await {
-            tracing::warn!(%failure, "refusals could not be written to the audit log; they are kept");
+            tell(&failure, "refusals could not be written to the audit log; they are kept");
         }
         if let Err(failure) = app.purge_step().await {
             tracing::warn!(%failure, "the purge could not go on; it will");
