@@ -12,6 +12,7 @@
 //! - `view`: what is read.
 //! - `hot`, `sets`: rows that are held in memory, and how they stay true.
 //! - `heal`: degraded, probing, open again.
+//! - `unread`: rows that could not be read a moment ago.
 //! - `clock`: the time, never behind the highest seen.
 //! - `last_used`: uses that have not reached the disk.
 //! - `migrate`: bringing an older store up to date.
@@ -38,6 +39,7 @@ mod sets;
 mod site;
 mod stats;
 mod stopped;
+mod unread;
 mod view;
 mod writer;
 
