@@ -13,7 +13,7 @@ use crate::{
     rules::{audit, last_use, purge},
 };
 
-/// How long the purge rests after it went through all tokens.
+/// How long the purge rests after it went through all tokens, and where it cannot go on.
 const PURGE_REST: Duration = Duration::from_hours(1);
 
 /// Where the purge is on its way through all tokens.
@@ -24,8 +24,36 @@ pub struct Purge(Mutex<Walk>);
 struct Walk {
     /// The key of the last row that was looked at; none at the beginning of a walk.
     after: Option<Vec<u8>>,
-    /// When the next walk begins.
-    rests_until: Option<Instant>,
+    tokens: Rest,
+    /// Of cutting the audit log.
+    audit: Rest,
+}
+
+/// When to rest. A step may fail once because the store is being opened again, for whatever reason. One that fails
+/// twice would go on to; and where that is because it cannot read on, each time the store would be opened again for it,
+/// and everybody wait.
+#[derive(Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    has_failed: bool,
+}
+
+impl Rest {
+    fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// One that begins now.
+    fn begun() -> Self {
+        Self { until: Instant::now().checked_add(PURGE_REST), has_failed: false }
+    }
+
+    /// A step has failed; true if a rest begins.
+    fn failed(&mut self) -> bool {
+        let rests = self.has_failed;
+        *self = if rests { Self::begun() } else { Self { until: None, has_failed: true } };
+        rests
+    }
 }
 
 impl App {
@@ -59,13 +87,36 @@ impl App {
 
     /// One step of the purge: cuts some of the audit log that retention does not keep, looks at some rows
     /// of tokens and removes those that are long dead. To be called every few seconds; it rests between two
-    /// walks through all tokens. How many it removed.
+    /// walks through all tokens, and after a step that has failed twice. How many it removed.
     pub async fn purge_step(&self) -> Result<u64, Failure> {
         // Where the log is damaged, retention stands still until somebody has seen to it; tokens go all the same.
-        if let Err(failure) = self.cut_audit().await {
-            tracing::warn!(%failure, "retention could not cut the audit log");
+        if self.purge.with(|walk| walk.audit.is_over()) {
+            match self.cut_audit().await {
+                Ok(()) => self.purge.with(|walk| walk.audit = Rest::default()),
+                Err(failure) => {
+                    if self.purge.with(|walk| walk.audit.failed()) {
+                        tracing::warn!(%failure, "retention could not cut the audit log; it will be tried in an hour");
+                    }
+                }
+            }
         }
         let Some(after) = self.purge.begin_step() else { return Ok(0) };
+        match self.purge_from(after).await {
+            Ok((removed, next)) => {
+                self.purge.end_step(next);
+                Ok(removed)
+            }
+            Err(failure) => {
+                if self.purge.fail_step() {
+                    tracing::warn!(%failure, "the purge could not go on; it begins anew in an hour");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// A step of the purge behind a row: how many it removed, and behind which row the next one goes on.
+    async fn purge_from(&self, after: Option<Vec<u8>>) -> Result<(u64, Option<Vec<u8>>), Failure> {
         if after.is_none() {
             self.change_own(|txn, _| purge::may_run(txn)).await?;
         }
@@ -79,8 +130,7 @@ impl App {
         } else {
             self.change_own(move |txn, terms| purge::remove(txn, terms, &ids)).await?
         };
-        self.purge.end_step(listed.next);
-        Ok(removed)
+        Ok((removed, listed.next))
     }
 
     /// Cuts some of the audit log, where there is anything that retention does not keep.
@@ -97,29 +147,39 @@ impl App {
 impl App {
     /// Lets the purge go on, whatever its rest would be on a real clock.
     pub(crate) fn wake_purge(&self) {
-        self.purge.0.lock().unwrap().rests_until = None;
+        self.purge.with(|walk| (walk.tokens.until, walk.audit.until) = (None, None));
     }
 }
 
 impl Purge {
+    fn with<T>(&self, act: impl FnOnce(&mut Walk) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Where the next step goes on; none while the purge rests.
     #[expect(clippy::option_option, reason = "resting, at the beginning, or after a row")]
     fn begin_step(&self) -> Option<Option<Vec<u8>>> {
-        let mut walk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if walk.rests_until.is_some_and(|until| Instant::now() < until) {
-            return None;
-        }
-        walk.rests_until = None;
-        Some(walk.after.clone())
+        self.with(|walk| walk.tokens.is_over().then(|| walk.after.clone()))
     }
 
     /// The step is done, and the next goes on after `next`, or a rest begins.
     fn end_step(&self, next: Option<Vec<u8>>) {
-        let mut walk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_none() {
-            walk.rests_until = Instant::now().checked_add(PURGE_REST);
-        }
-        walk.after = next;
+        self.with(|walk| {
+            walk.tokens = if next.is_none() { Rest::begun() } else { Rest::default() };
+            walk.after = next;
+        });
+    }
+
+    /// The step has failed; true if a rest begins. The next walk goes through all tokens again: of those before
+    /// this place, more may be dead by then.
+    fn fail_step(&self) -> bool {
+        self.with(|walk| {
+            let rests = walk.tokens.failed();
+            if rests {
+                walk.after = None;
+            }
+            rests
+        })
     }
 }
 

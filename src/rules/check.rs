@@ -42,6 +42,8 @@ pub struct Walk {
     counted: BTreeMap<Kind, u64>,
     /// The last entry of the audit log that was looked at.
     chain: Option<(u64, [u8; 32])>,
+    /// Table and row behind which the last step could not read on.
+    failed_at: Option<(usize, Option<Vec<u8>>)>,
     report: Report,
 }
 
@@ -67,17 +69,39 @@ impl Walk {
             still,
             counted: BTreeMap::new(),
             chain: None,
+            failed_at: None,
             report: Report { rows: 0, entries: 0, findings: Vec::new(), found: 0 },
         }
     }
 
     /// Looks at the next rows. The report at the end of the walk; a fault only where the store cannot be read,
-    /// and then the same step can be taken again.
+    /// and then the same step can be taken again over a newer view. If that one cannot read on from there either,
+    /// it is a finding, and the walk goes on with the next table. Over one view it does not: an engine that has
+    /// failed to read one thing reads no other.
     pub fn step(&mut self, view: &dyn View, keyring: &Keyring) -> Result<Option<Report>, Fault> {
         let Some(table) = TableId::ALL.get(self.table).copied() else {
             return Ok(Some(core::mem::take(&mut self.report)));
         };
-        let look = Look { view, keyring, head: AuditHead::of(view).ok() };
+        match self.look_on(view, keyring, table) {
+            Ok(()) => {}
+            Err(fault) if self.still || !self.fails_again() => return Err(fault),
+            Err(_) => {
+                let behind = self.after.take().unwrap_or_default();
+                self.find(table, &behind, Wrong::Unreadable);
+                self.table = self.table.saturating_add(1);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the step before failed where this one did.
+    fn fails_again(&mut self) -> bool {
+        let here = Some((self.table, self.after.clone()));
+        core::mem::replace(&mut self.failed_at, here.clone()) == here
+    }
+
+    fn look_on(&mut self, view: &dyn View, keyring: &Keyring, table: TableId) -> Result<(), Fault> {
+        let look = Look { view, keyring, head: believed(AuditHead::of(view).map(Some))? };
         if self.after.is_none() {
             self.begin_table(&look, table)?;
         } else if table == TableId::Audit {
@@ -94,7 +118,7 @@ impl Walk {
             self.table = self.table.saturating_add(1);
             self.after = None;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn portion(&self, view: &dyn View, table: TableId) -> Result<Vec<Row>, Fault> {

@@ -164,7 +164,9 @@ impl OpenError {
             EngineError::Damaged(what) => Self::Damaged { path, what },
             EngineError::Foreign(what) => Self::Newer { path, what },
             EngineError::Write(failure) => Self::system("write", path, failure.into()),
-            EngineError::Read(message) => Self::system("read", path, io::Error::other(message)),
+            EngineError::Read(message) | EngineError::GivenUp(message) => {
+                Self::system("read", path, io::Error::other(message))
+            }
         }
     }
 }

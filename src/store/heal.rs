@@ -5,25 +5,32 @@
 //! a new handle finds. The new handle is opened while the old one still serves readers, so that nobody is
 //! left without an answer if that fails too.
 //!
+//! An engine that failed to read something reads nothing else: it is opened again at once, and what it failed to read
+//! is not asked of the next one for a while ([`Unread`]).
+//!
 //! Requests are told that there is no answer, and no more: why, and since when, is a line of the log each time
 //! that the health changes.
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{WriteError, redb::EngineError};
+use super::{WriteError, redb::EngineError, unread::Unread};
 
 /// How long to wait before each further attempt: the first at once, for a fault that was over at once; the
 /// last again and again, short enough that service is back within five seconds of the cause being gone.
 const BACK_OFF_MILLIS: [u64; 5] = [0, 250, 500, 1_000, 2_000];
 
-/// The least time between two openings.
+/// The least time between two openings, the second for a write that failed: a medium that takes some writes and
+/// not others must not keep the writer busy.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// The same, the second for a read that failed. Nothing can be read until then, by anybody, and to open the engine
+/// takes milliseconds.
+const REREAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +51,10 @@ impl Health {
         match error {
             EngineError::Write(failure) if failure.full => Self::Full(failure.message.clone()),
             EngineError::Write(failure) => Self::Unavailable(format!("writing: {}", failure.message)),
-            EngineError::Read(message) | EngineError::Damaged(message) | EngineError::Foreign(message) => {
-                Self::Unavailable(format!("reading: {message}"))
-            }
+            EngineError::Read(message)
+            | EngineError::GivenUp(message)
+            | EngineError::Damaged(message)
+            | EngineError::Foreign(message) => Self::Unavailable(format!("reading: {message}")),
             EngineError::InUse => Self::Unavailable("another process holds the store".to_owned()),
         }
     }
@@ -87,6 +95,8 @@ pub(crate) struct Condition {
     engine_since: AtomicU64,
     /// How reading failed, until the writer has seen to it.
     reading_failed: Mutex<Option<EngineError>>,
+    /// The rows that failed: whatever engine is opened, they are not tried again at once.
+    unread: Arc<Unread>,
     reopened: AtomicU64,
     poke: Box<dyn Fn() + Send + Sync>,
 }
@@ -99,6 +109,7 @@ impl Condition {
             changed: Condvar::new(),
             engine_since: AtomicU64::new(0),
             reading_failed: Mutex::default(),
+            unread: Arc::default(),
             reopened: AtomicU64::new(0),
             poke: Box::new(poke),
         }
@@ -125,6 +136,11 @@ impl Condition {
         let ill = |health: &mut Health| *health != Health::Well;
         let waited = self.changed.wait_timeout_while(self.lock(), most, ill);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// The rows that could not be read a moment ago.
+    pub(crate) const fn unread(&self) -> &Arc<Unread> {
+        &self.unread
     }
 
     /// A view of `generation` could not be read.
@@ -188,9 +204,16 @@ pub(crate) struct BackOff {
 impl BackOff {
     /// Something has just failed. The first attempt follows at once, unless the engine was opened again only
     /// a moment ago: a fault that comes back each time must not keep the writer busy.
-    pub(crate) fn begin(reopened_at: Option<Instant>) -> Self {
+    pub(crate) fn begin(error: &EngineError, reopened_at: Option<Instant>) -> Self {
+        let pause = match error {
+            EngineError::Write(_) | EngineError::InUse => REOPEN_PAUSE,
+            EngineError::Read(_)
+            | EngineError::GivenUp(_)
+            | EngineError::Damaged(_)
+            | EngineError::Foreign(_) => REREAD_PAUSE,
+        };
         let now = Instant::now();
-        Self { attempt: 0, next: reopened_at.map_or(now, |at| now.max(at + REOPEN_PAUSE)) }
+        Self { attempt: 0, next: reopened_at.map_or(now, |at| now.max(at + pause)) }
     }
 
     /// When the next attempt is due.
@@ -213,14 +236,20 @@ impl BackOff {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn the_longest_pause_leaves_time_to_be_back_within_five_seconds() {
         assert!(BACK_OFF_MILLIS.into_iter().max().unwrap() <= 2_000);
-        assert!(BackOff::begin(None).is_due());
+        assert!(BackOff::begin(&write_failure(), None).is_due());
+    }
+
+    fn write_failure() -> EngineError {
+        EngineError::of_write(&std::io::Error::other("on purpose"))
+    }
+
+    fn read_failure() -> EngineError {
+        EngineError::Read("on purpose".to_owned())
     }
 
     const HOUR: Duration = Duration::from_hours(1);
@@ -229,14 +258,25 @@ mod tests {
     fn an_engine_that_was_opened_a_moment_ago_is_given_its_pause_before_the_next() {
         // A moment that has not come yet, so that it does not matter how long this test takes.
         let reopened_at = Instant::now() + HOUR;
-        let back_off = BackOff::begin(Some(reopened_at));
+        let back_off = BackOff::begin(&write_failure(), Some(reopened_at));
         assert_eq!(back_off.next(), reopened_at + REOPEN_PAUSE);
         assert!(!back_off.is_due());
     }
 
     #[test]
+    fn a_read_that_fails_is_followed_by_an_opening_almost_at_once_and_never_without_a_pause() {
+        let reopened_at = Instant::now() + HOUR;
+        for error in
+            [read_failure(), EngineError::GivenUp(String::new()), EngineError::Damaged(String::new())]
+        {
+            assert_eq!(BackOff::begin(&error, Some(reopened_at)).next(), reopened_at + REREAD_PAUSE);
+        }
+        assert!(!REREAD_PAUSE.is_zero() && REREAD_PAUSE <= Duration::from_millis(100));
+    }
+
+    #[test]
     fn each_attempt_that_fails_is_followed_by_a_longer_pause_up_to_the_longest() {
-        let mut back_off = BackOff::begin(None);
+        let mut back_off = BackOff::begin(&write_failure(), None);
         for millis in [250, 500, 1_000, 2_000, 2_000, 2_000, 2_000] {
             let pause = Duration::from_millis(millis);
             let before = Instant::now();
@@ -253,7 +293,7 @@ mod tests {
         let condition = Condition::new(move || {
             counted.fetch_add(1, Ordering::AcqRel);
         });
-        let fault = EngineError::Read("on purpose".to_owned());
+        let fault = read_failure();
         condition.reading_failed(1, fault.clone());
         condition.reading_failed(1, fault.clone());
         assert_eq!(poked.load(Ordering::Acquire), 1, "the writer is woken once");

@@ -13,6 +13,7 @@
 //! - `view`: what is read.
 //! - `hot`, `sets`: rows that are held in memory, and how they stay true.
 //! - `heal`, `error`: degraded, probing, open again; why a store could not be opened, or a change was not made.
+//! - `unread`: rows that could not be read a moment ago.
 //! - `clock`: the time, never behind the highest seen.
 //! - `last_used`: uses that have not reached the disk.
 //! - `migrate`: bringing an older store up to date.
@@ -39,6 +40,7 @@ mod sets;
 mod site;
 mod stats;
 mod stopped;
+mod unread;
 mod view;
 mod writer;
 

@@ -58,7 +58,16 @@ impl View for ReadView {
     }
 
     fn bytes(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        self.believe(self.snapshot.bytes(table, key))
+        let unread = self.condition.unread();
+        if unread.holds(table, key) {
+            return Err(Fault::Unreadable);
+        }
+        self.believe(self.snapshot.bytes(table, key).inspect_err(|error| {
+            // An engine that was given up may find anything where its pages were.
+            if !self.condition.is_given_up(self.generation) {
+                unread.note(table, key, error);
+            }
+        }))
     }
 
     fn scan(

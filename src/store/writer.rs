@@ -88,7 +88,7 @@ impl Writer {
             if let Some(error) = self.shared.condition.take_reading_failed()
                 && self.ill.is_none()
             {
-                self.fall_ill(Health::after(&error));
+                self.fall_ill(&error);
             }
             if self.ill.is_some() {
                 for order in taken.items {
@@ -110,7 +110,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let _at_disk = AtDisk::enter(&shared);
         if let Err(error) = self.engine.confirm(&self.shared.keys) {
-            self.fall_ill(Health::after(&error));
+            self.fall_ill(&error);
         }
         self.note_size();
     }
@@ -157,6 +157,7 @@ impl Writer {
         let at_disk = AtDisk::enter(&shared);
         let mut pace = Pace::new(OPERATIONS_A_STRETCH);
         let committed = self.engine.transact(&self.shared.keys, |batch| {
+            batch.heed(Arc::clone(shared.condition.unread()));
             while !batch.is_spent()
                 && let Some(job) = jobs.next()
             {
@@ -170,10 +171,8 @@ impl Writer {
         });
         drop(at_disk);
         let result = published.map_err(|error| {
-            let health = Health::after(&error);
-            let refusal = health.refusal().unwrap_or(WriteError::Unavailable);
-            self.fall_ill(health);
-            refusal
+            self.fall_ill(&error);
+            Health::after(&error).refusal().unwrap_or(WriteError::Unavailable)
         });
         let mut pace = Pace::new(ANSWERS_A_STRETCH);
         for deliver in outcome.answers {
@@ -218,9 +217,9 @@ impl Writer {
         }
     }
 
-    fn fall_ill(&mut self, health: Health) {
-        self.shared.condition.set(health);
-        self.ill = Some(BackOff::begin(self.reopened_at));
+    fn fall_ill(&mut self, error: &EngineError) {
+        self.shared.condition.set(Health::after(error));
+        self.ill = Some(BackOff::begin(error, self.reopened_at));
     }
 
     fn try_to_heal(&mut self) {
@@ -292,7 +291,7 @@ impl Writer {
             Ok(()) => Ok(Compacted { bytes_before, bytes_after }),
             Err(error) => {
                 let refusal = refused(&error);
-                self.fall_ill(Health::after(&error));
+                self.fall_ill(&error);
                 Err(refusal)
             }
         }
@@ -350,7 +349,12 @@ impl Outcome {
             })
         }));
         shared.waits_for_disk.store(true, Ordering::Release);
+        let left_out = batch.take_left_out();
         let Ok(Some((deliver, finished))) = ran else { return };
+        if left_out {
+            // Whatever it made of a row that it could not have: nothing of it counts.
+            return deliver(Err(WriteError::Unavailable));
+        }
         match finished {
             Ok(Some(writes)) => {
                 self.keep_time |= wish != Wish::Plain;
@@ -380,7 +384,8 @@ impl Outcome {
         }
         let mut txn = Txn::new(&*batch, self.highest_ms);
         let noted = txn.note(&HighestTime { millis: self.highest_ms });
-        let Ok(writes) = noted.and_then(|()| txn.finish()) else {
+        let writes = noted.and_then(|()| txn.finish()).ok().filter(|_| !batch.take_left_out());
+        let Some(writes) = writes else {
             batch.spoil("the highest time cannot be written");
             return false;
         };

@@ -18,7 +18,10 @@ use crate::{
         tokens::Minted,
     },
     settings::{Retention, Settings},
-    store::{Founding, FreshStore, Options, Store, TimeSource, tests::keyring},
+    store::{
+        Founding, FreshStore, Options, Store, TimeSource,
+        tests::{faults::made_with, forget_unread, keyring, media::Disk, settle},
+    },
     token::{Key, ServiceSecrets, TokenId},
 };
 
@@ -36,16 +39,24 @@ impl House {
     }
 
     fn with(settings: Settings, verify_bytes_max: u64) -> Self {
-        let clock = Arc::new(AtomicU64::new(NOW_MS));
         let fresh = FreshStore { id: [3; 16], key: Key::new([5; 32]), nonce: [9; 24] };
-        let keyring = keyring("k1");
-        let founding = Founding::new(keyring.current(), fresh, NOW_MS).unwrap();
-        let time = TimeSource::Fixed(Arc::clone(&clock));
-        let options = Options { verify_bytes_max, time, ..Options::default() };
-        let store = Store::in_memory(&founding, &options).unwrap();
+        let founding = Founding::new(keyring("k1").current(), fresh, NOW_MS).unwrap();
+        let options = Options { verify_bytes_max, ..Options::default() };
+        Self::over(settings, &options, |options| Store::in_memory(&founding, options).unwrap())
+    }
+
+    /// Over a store whose every read goes to a medium.
+    fn on(disk: &Disk) -> Self {
+        let options = Options { verify_bytes_max: 0, cache_bytes: 0, ..Options::default() };
+        Self::over(Settings::default(), &options, |options| made_with(disk, options))
+    }
+
+    fn over(settings: Settings, options: &Options, make: impl FnOnce(&Options) -> Store) -> Self {
+        let clock = Arc::new(AtomicU64::new(NOW_MS));
+        let store = make(&Options { time: TimeSource::Fixed(Arc::clone(&clock)), ..options.clone() });
         let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
         let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
-        let snapshot = Snapshot::new(1, settings, keyring, services);
+        let snapshot = Snapshot::new(1, settings, keyring("k1"), services);
         Self { app: App::new(store, snapshot, reload::Origin::of_defaults()), clock }
     }
 
@@ -192,6 +203,13 @@ async fn a_damaged_entry_of_the_log_stops_retention_and_not_the_purge_of_tokens(
     assert_eq!(house.pass_hours(30 * 24).await, 1);
     let found = house.app.look(|view, _| Ok(view.bytes(TableId::Audit, &oldest)?)).unwrap();
     assert_eq!(found, Some(vec![1, 2, 3]), "it is left for others to find");
+    let goes_on = || house.app.purge.with(|walk| walk.audit.is_over());
+    house.app.wake_purge();
+    for _ in 0..2 {
+        assert!(goes_on());
+        house.app.purge_step().await.unwrap();
+    }
+    assert!(!goes_on(), "what has failed twice is tried again in an hour");
 }
 
 /// On the one thread of this runtime nobody else would be answered meanwhile.
@@ -246,4 +264,75 @@ async fn a_store_that_was_not_verified_when_it_was_opened_is_walked_through_what
         house.app.walk_step().await.unwrap();
     }
     assert!(house.app.last_walk().is_some_and(|walked| walked.rows > 0));
+}
+
+/// A page of the table of tokens cannot be read for good, and there are others before and behind it.
+async fn with_a_bad_page() -> (House, Disk) {
+    let disk = Disk::default();
+    let house = House::on(&disk);
+    let user = house.user().await;
+    let mut ids = Vec::new();
+    for _ in 0..90 {
+        ids.push(house.pat(&user).await.token.id);
+    }
+    let found = house.app.look(|view, _| Ok(view.bytes(TableId::Tokens, ids[45].as_bytes())?)).unwrap();
+    assert!(found.is_some());
+    disk.lose_what_was_read_last();
+    (house, disk)
+}
+
+#[tokio::test]
+async fn a_walk_that_cannot_read_on_says_so_and_ends() {
+    let (house, disk) = with_a_bad_page().await;
+    let mut steps = 0;
+    while house.app.last_walk().is_none() {
+        let _ = house.app.walk_step().await;
+        settle(house.app.store());
+        forget_unread(house.app.store());
+        steps += 1;
+        assert!(steps < 100, "it tries the same place for ever");
+    }
+    let walked = house.app.last_walk().unwrap();
+    assert!(walked.findings > 0);
+    let opened = house.app.store().stats().reopened;
+    assert!(opened >= 2, "what was found was tried again: {opened}");
+    house.app.walk_step().await.unwrap();
+    assert_eq!(house.app.store().stats().reopened, opened, "it rests");
+    disk.mend();
+}
+
+#[tokio::test]
+async fn a_purge_that_cannot_go_on_rests_and_begins_anew() {
+    let (house, disk) = with_a_bad_page().await;
+    let opened = || house.app.store().stats().reopened;
+    house.app.purge.end_step(Some(vec![255; 16]));
+    for _ in 0..2 {
+        house.app.purge_step().await.unwrap_err();
+        settle(house.app.store());
+    }
+    let before = opened();
+    assert!(before >= 2, "it was tried again: {before}");
+    for _ in 0..5 {
+        assert_eq!(house.app.purge_step().await.unwrap(), 0);
+        settle(house.app.store());
+    }
+    assert_eq!(opened(), before, "it rests");
+    disk.mend();
+    house.app.wake_purge();
+    assert_eq!(house.app.purge.begin_step(), Some(None), "it begins anew");
+    house.app.purge_step().await.unwrap();
+    assert!(house.app.purge.begin_step().is_none(), "it went through all tokens");
+}
+
+/// Others may have failed while it was under way, and it is as well again as they are.
+#[tokio::test]
+async fn a_purge_that_failed_once_goes_on_where_it_was() {
+    let (house, disk) = with_a_bad_page().await;
+    house.app.purge.end_step(Some(vec![255; 16]));
+    house.app.purge_step().await.unwrap_err();
+    settle(house.app.store());
+    disk.mend();
+    forget_unread(house.app.store());
+    assert_eq!(house.app.purge.begin_step(), Some(Some(vec![255; 16])));
+    house.app.purge_step().await.unwrap();
 }

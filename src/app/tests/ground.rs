@@ -354,6 +354,7 @@ impl World {
     pub(super) fn signature(&self) -> Signature {
         let end = std::time::Instant::now() + super::faults::PATIENCE;
         loop {
+            crate::store::tests::forget_unread(self.app.store());
             match Signature::of(&*self.app.view(), &self.ground) {
                 Ok(signature) => return signature,
                 Err(fault) => assert!(std::time::Instant::now() < end, "{fault}"),

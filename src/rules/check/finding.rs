@@ -22,6 +22,9 @@ pub enum Wrong {
     /// Something that every store has.
     #[error("what every store must have is missing")]
     Missing,
+    /// A place of the file.
+    #[error("what comes next cannot be read: the rest of the table was left out")]
+    Unreadable,
     /// A row that nobody knows.
     #[error("nobody knows what this row is")]
     Unknown,
@@ -85,6 +88,10 @@ impl Finding {
             }
             Wrong::NoKey(_) => "put the key back into the keyring as `old`, and run `bearerd keys reseal`",
             Wrong::Orphan => orphan_advice(self.table),
+            Wrong::Unreadable => {
+                "the disk fails, as the system's own log should say: what needs these rows is refused, and no backup \
+                 can be made. Restore the newest backup with `bearerd restore`, on another disk"
+            }
             Wrong::Damaged
             | Wrong::Missing
             | Wrong::Unknown

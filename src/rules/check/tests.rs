@@ -323,3 +323,105 @@ fn a_log_that_retention_cuts_before_and_during_a_walk_is_whole() {
     assert_eq!(report.findings, [], "cut during the walk");
     assert_eq!(self::walk(&town.shelf, &town.keyring, true).findings, [], "cut before it");
 }
+
+/// A shelf of which one table cannot be read, or one row of it.
+struct Torn<'a> {
+    shelf: &'a Shelf,
+    table: TableId,
+    row: Option<&'static [u8]>,
+}
+
+impl View for Torn<'_> {
+    fn keys(&self) -> &crate::records::StoreKeys {
+        self.shelf.keys()
+    }
+
+    fn bytes(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let torn = table == self.table && self.row.is_none_or(|row| row == key);
+        if torn { Err(Fault::Unreadable) } else { self.shelf.bytes(table, key) }
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        range: crate::records::view::KeyRange<'_>,
+        direction: Direction,
+        visit: &mut crate::records::view::Visit<'_>,
+    ) -> Result<(), Fault> {
+        if table == self.table && self.row.is_none() {
+            Err(Fault::Unreadable)
+        } else {
+            self.shelf.scan(table, range, direction, visit)
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_twice_is_a_finding_and_the_walk_goes_on_with_the_next_table() {
+    let ground = ground();
+    let torn = Torn { shelf: &ground.town.shelf, table: TableId::TokensByKind, row: None };
+    let mut walk = Walk::new(false);
+    let mut failed = 0;
+    let report = loop {
+        match walk.step(&torn, &ground.town.keyring) {
+            Ok(None) => {}
+            Ok(Some(report)) => break report,
+            Err(fault) => {
+                assert_eq!(fault, Fault::Unreadable);
+                failed += 1;
+                assert!(failed <= 2, "it tries the same place for ever");
+            }
+        }
+    };
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.table, &finding.wrong)).collect();
+    // Tokens are held against that index, and the index against tokens.
+    let expected = [(TableId::Tokens, &Wrong::Unreadable), (TableId::TokensByKind, &Wrong::Unreadable)];
+    assert_eq!((found.as_slice(), report.found, failed), (expected.as_slice(), 2, 2));
+    assert_eq!(report.entries, 3, "what lies behind was looked at");
+    assert!(report.findings.iter().all(|finding| finding.advice().contains("bearerd restore")));
+}
+
+#[test]
+fn what_can_be_read_the_second_time_is_no_finding() {
+    let ground = ground();
+    let mut walk = Walk::new(false);
+    for table in [TableId::Users, TableId::Tokens, TableId::Audit] {
+        while TableId::ALL[walk.table] != table {
+            assert!(walk.step(&ground.town.shelf, &ground.town.keyring).unwrap().is_none());
+        }
+        let torn = Torn { shelf: &ground.town.shelf, table, row: None };
+        walk.step(&torn, &ground.town.keyring).unwrap_err();
+    }
+    let report = loop {
+        if let Some(report) = walk.step(&ground.town.shelf, &ground.town.keyring).unwrap() {
+            break report;
+        }
+    };
+    assert_eq!(report.findings, []);
+}
+
+#[test]
+fn a_head_of_the_log_that_cannot_be_read_is_not_missing() {
+    let ground = ground();
+    let row = Some(b"audit_head".as_slice());
+    let torn = Torn { shelf: &ground.town.shelf, table: TableId::Meta, row };
+    let mut walk = Walk::new(false);
+    assert_eq!(walk.step(&torn, &ground.town.keyring).unwrap_err(), Fault::Unreadable);
+    assert!(walk.step(&torn, &ground.town.keyring).unwrap().is_none());
+    assert_eq!(walk.report.findings[0].wrong, Wrong::Unreadable);
+}
+
+/// Over one view there is nothing to try again: the engine reads nothing any more, and all would be missing.
+#[test]
+fn a_walk_over_one_view_never_goes_on_behind_what_cannot_be_read() {
+    let ground = ground();
+    let torn = Torn { shelf: &ground.town.shelf, table: TableId::Users, row: None };
+    let mut walk = Walk::new(true);
+    while TableId::ALL[walk.table] != TableId::Users {
+        walk.step(&torn, &ground.town.keyring).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(walk.step(&torn, &ground.town.keyring).unwrap_err(), Fault::Unreadable);
+    }
+    assert_eq!(walk.report.found, 0);
+}

@@ -4,7 +4,10 @@
 //! the tables once, in the order of its keys, when the batch is over: a row that each of them changes is written
 //! once for all of them, and rows that lie side by side go in together.
 
-use std::cell::{OnceCell, RefCell};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    sync::Arc,
+};
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
@@ -15,7 +18,7 @@ use crate::{
         txn::{Rows, scan_over},
         view::{Direction, Fault, KeyRange, TableId, View, Visit},
     },
-    store::pace::Pace,
+    store::{pace::Pace, unread::Unread},
 };
 
 /// Rows after which the writer gives way: some fifty microseconds where they lie side by side.
@@ -32,12 +35,35 @@ pub(crate) struct Batch<'t> {
     keys: &'t StoreKeys,
     guard: &'t Guard,
     fault: RefCell<Option<EngineError>>,
+    /// Rows that the engine is not asked for, so that one of them fails who needs it and nobody else.
+    unread: Option<Arc<Unread>>,
+    /// Whether one of those was asked for.
+    left_out: Cell<bool>,
 }
 
 impl<'t> Batch<'t> {
     pub(super) fn over(transaction: &'t WriteTransaction, keys: &'t StoreKeys, guard: &'t Guard) -> Self {
         let tables = [const { OnceCell::new() }; TableId::ALL.len()];
-        Self { transaction, tables, written: Rows::new(), keys, guard, fault: RefCell::default() }
+        Self {
+            transaction,
+            tables,
+            written: Rows::new(),
+            keys,
+            guard,
+            fault: RefCell::default(),
+            unread: None,
+            left_out: Cell::new(false),
+        }
+    }
+
+    /// Does not ask the engine for the rows that `unread` holds, and notes there what cannot be read.
+    pub(crate) fn heed(&mut self, unread: Arc<Unread>) {
+        self.unread = Some(unread);
+    }
+
+    /// Whether a row was asked for that the engine was not, since this was last asked.
+    pub(crate) fn take_left_out(&self) -> bool {
+        self.left_out.take()
     }
 
     /// Whether something has gone wrong, so that nothing of this batch may be committed.
@@ -126,7 +152,15 @@ impl View for Batch<'_> {
         if let Some(written) = self.written.get(&table).and_then(|rows| rows.get(key)) {
             return Ok(written.clone());
         }
-        self.note(unharmed(|| Ok(self.table(table)?.get(key)?.map(|value| value.value().to_vec()))))
+        if self.unread.as_ref().is_some_and(|unread| unread.holds(table, key)) {
+            self.left_out.set(true);
+            return Err(Fault::Unreadable);
+        }
+        let read = unharmed(|| Ok(self.table(table)?.get(key)?.map(|value| value.value().to_vec())));
+        if let (Err(error), Some(unread)) = (&read, &self.unread) {
+            unread.note(table, key, error);
+        }
+        self.note(read)
     }
 
     fn scan(

@@ -21,8 +21,10 @@ pub(crate) enum EngineError {
     Foreign(String),
     /// A write did not succeed.
     Write(WriteFailure),
-    /// Reading did not succeed, or the handle was given up.
+    /// Reading did not succeed.
     Read(String),
+    /// The engine gave the handle up when something else had failed, and was not asked.
+    GivenUp(String),
 }
 
 impl EngineError {
@@ -49,6 +51,7 @@ impl From<StorageError> for EngineError {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(error.to_string()),
                 _ => Self::Read(error.to_string()),
             },
+            StorageError::PreviousIo | StorageError::DatabaseClosed => Self::GivenUp(error.to_string()),
             other => Self::Read(other.to_string()),
         }
     }

@@ -1,14 +1,14 @@
-use std::{collections::BTreeSet, io::ErrorKind, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Barrier, time::Duration};
 
 use super::{
     basics::{blocking, while_held},
-    media::{Deed, Dice, Disk, Event, Fault, Watched, after_power_loss},
+    media::{Deed, Dice, Disk, Event, Fault, Watched, after_power_loss, asks},
     *,
 };
 use crate::store::{judge::judge, migrate::CURRENT, redb::Medium, site::Site};
 
 /// Longer than anything here takes; whoever waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every read goes to the medium: nothing is kept.
 fn options() -> Options {
@@ -200,6 +200,7 @@ fn a_read_that_fails_is_no_answer_and_the_next_one_is() {
         std::thread::yield_now();
     }
     assert!(store.wait_until_well(PATIENCE));
+    forget_unread(&store);
     assert!(has_pair(&*store.view(), "a"));
     put_pair(&store, "k").unwrap();
     // What was taken before the reopening tells nothing wrong, and takes nobody down again.
@@ -228,7 +229,108 @@ fn once_a_read_has_failed_no_further_operation_of_the_batch_is_run() {
     assert!(disk.struck());
     assert_eq!(ran.load(Ordering::Acquire), 0);
     assert!(store.wait_until_well(PATIENCE));
+    forget_unread(&store);
     assert!(has_pair(&*store.view(), "a"));
+}
+
+const UNREADABLE: Result<Option<String>, crate::records::Fault> = Err(crate::records::Fault::Unreadable);
+
+/// A store, and a page of it that cannot be read for good: `a/left` lies on it, `j/left` does not.
+fn with_a_bad_page() -> (Disk, Store) {
+    let disk = Disk::default();
+    let store = new_on(&disk);
+    put_pages(&store);
+    assert!(get(&*store.view(), "a/left").unwrap().is_some());
+    disk.lose_what_was_read_last();
+    (disk, store)
+}
+
+#[test]
+fn whoever_keeps_asking_for_a_row_that_cannot_be_read_holds_up_nobody_else() {
+    let (disk, store) = with_a_bad_page();
+    let left = Some("l".repeat(700));
+    for number in 0..20 {
+        assert_eq!(get(&*store.view(), "a/left"), UNREADABLE);
+        if number == 0 {
+            settle(&store);
+            remember_unread(&store, "a/left");
+        }
+        expect(&store, "j/left", left.as_deref());
+        put_pair(&store, &format!("k{number}")).unwrap();
+        assert_eq!(store.health(), Health::Well);
+    }
+    assert_eq!(store.stats().reopened, 1);
+    disk.mend();
+    assert_eq!(get(&*store.view(), "a/left"), UNREADABLE, "it is remembered");
+    forget_unread(&store);
+    expect(&store, "a/left", left.as_deref());
+    put_pair(&store, "a").unwrap();
+    assert_eq!((store.health(), store.stats().reopened), (Health::Well, 1));
+}
+
+#[test]
+fn what_is_not_remembered_any_more_is_asked_for_again_and_costs_one_opening() {
+    let (_disk, store) = with_a_bad_page();
+    for reopened in 1..=3 {
+        assert_eq!(get(&*store.view(), "a/left"), UNREADABLE);
+        settle(&store);
+        assert_eq!(store.stats().reopened, reopened);
+        forget_unread(&store);
+    }
+}
+
+/// The engine gives up with the first read that fails, and refuses what others ask it for until it is opened again.
+#[test]
+fn only_the_row_that_could_not_be_read_is_remembered_and_not_what_failed_with_it() {
+    let (_disk, store) = with_a_bad_page();
+    let (entered, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (enter, go) = (Arc::clone(&entered), Arc::clone(&go_on));
+    // So that the writer does not open it meanwhile.
+    let held = store.write(move |_| {
+        enter.wait();
+        go.wait();
+        Ok::<(), ()>(())
+    });
+    entered.wait();
+    assert_eq!(get(&*store.view(), "a/left"), UNREADABLE);
+    assert_eq!(get(&*store.view(), "j/left"), UNREADABLE);
+    go_on.wait();
+    assert_eq!(blocking(held), Err(WriteError::Unavailable));
+    settle(&store);
+    expect(&store, "j/left", Some(&"l".repeat(700)));
+}
+
+#[test]
+fn an_operation_that_needs_a_row_that_could_not_be_read_fails_alone_and_leaves_nothing() {
+    let (_disk, store) = with_a_bad_page();
+    let reads = |txn: &mut Txn<'_>| asks(|| txn.bytes(TableId::Projects, b"a/left")).map(drop);
+    let begun = Instant::now();
+    assert_eq!(store.write_blocking(reads), Err(WriteError::Unavailable), "the batch has failed");
+    let unread = store.0.shared.condition.unread();
+    assert!(unread.holds_at(TableId::Projects, b"a/left", begun), "and the row is remembered");
+    settle(&store);
+    assert_eq!(store.stats().reopened, 1);
+    remember_unread(&store, "a/left");
+    let answers = while_held(&store, || {
+        let reading = store.write(reads);
+        // It takes what it cannot have for nothing, as no operation should.
+        let mistaken = store.write(|txn| {
+            let found = asks(|| txn.bytes(TableId::Projects, b"a/left")).ok().flatten();
+            txn.hint(TableId::Projects, b"mistaken".to_vec(), vec![u8::from(found.is_some())]);
+            Ok::<(), crate::records::Fault>(())
+        });
+        let other = store.write(|txn| {
+            txn.hint(TableId::Projects, b"other".to_vec(), b"there".to_vec());
+            Ok::<(), crate::records::Fault>(())
+        });
+        (reading, mistaken, other)
+    });
+    assert_eq!(blocking(answers.0), Err(WriteError::Unavailable));
+    assert_eq!(blocking(answers.1), Err(WriteError::Unavailable));
+    assert_eq!(blocking(answers.2), Ok(Ok(())));
+    expect(&store, "mistaken", None);
+    expect(&store, "other", Some("there"));
+    assert_eq!((store.health(), store.stats().reopened), (Health::Well, 1));
 }
 
 /// Pages that only an old view needs are free to the new engine: it must not go on reading.

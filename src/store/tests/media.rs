@@ -1,7 +1,9 @@
 //! A medium that remembers what was durable, and fails on demand.
 
 use std::{
+    cell::Cell,
     fmt, io,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -45,6 +47,9 @@ struct Inner {
     events: Vec<Event>,
     fault: Option<Fault>,
     struck: bool,
+    read_last: Range<usize>,
+    /// What cannot be read.
+    lost: Range<usize>,
 }
 
 /// A handle on the medium; clones share it.
@@ -88,8 +93,17 @@ impl Disk {
         inner.struck = false;
     }
 
+    /// What was read last cannot be read from here on, by anybody; in the writer's thread by
+    /// an operation that [`asks`].
+    pub(crate) fn lose_what_was_read_last(&self) {
+        let mut inner = self.lock();
+        inner.lost = inner.read_last.clone();
+    }
+
     pub(crate) fn mend(&self) {
-        self.lock().fault = None;
+        let mut inner = self.lock();
+        inner.fault = None;
+        inner.lost = 0..0;
     }
 
     /// Whether the fault has struck.
@@ -136,8 +150,13 @@ impl Backend for Disk {
         let mut inner = self.lock();
         inner.strike(Deed::Read)?;
         let offset = usize::try_from(offset).unwrap();
-        let bytes = inner.bytes.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let asked = offset..offset + out.len();
+        if asked.start < inner.lost.end && inner.lost.start < asked.end && !is_opening() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        let bytes = inner.bytes.get(asked.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
+        inner.read_last = asked;
         Ok(())
     }
 
@@ -206,6 +225,24 @@ impl Backend for Watched {
         (self.before_write)();
         self.disk.write(offset, data)
     }
+}
+
+thread_local! {
+    static ASKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Asks for what may be lost, in an operation.
+pub(crate) fn asks<T>(ask: impl FnOnce() -> T) -> T {
+    ASKS.set(true);
+    let answer = ask();
+    ASKS.set(false);
+    answer
+}
+
+/// Whether this may be the engine looking at every page, which it does when it is opened in builds with its own
+/// checks on, and in no others.
+fn is_opening() -> bool {
+    std::thread::current().name() == Some("store-writer") && !ASKS.get()
 }
 
 /// Numbers that look random and are the same in each run.

@@ -16,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -57,6 +58,29 @@ pub(super) fn create(dir: &Path) -> Store {
 
 pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
     Store::open(dir, &keyring("k1"), &Options::default())
+}
+
+/// However long the rest of a test takes.
+const LONG: Duration = Duration::from_hours(1);
+
+/// What could not be read is remembered for as long as the test runs.
+pub(super) fn remember_unread(store: &Store, key: &str) {
+    let unread = store.0.shared.condition.unread();
+    unread.note_at(TableId::Projects, key.as_bytes(), Instant::now() + LONG);
+}
+
+/// Lets the time pass for which it is remembered what could not be read.
+pub(crate) fn forget_unread(store: &Store) {
+    store.0.shared.condition.unread().holds_at(TableId::Projects, b"", Instant::now() + 2 * LONG);
+}
+
+/// Waits until the writer has seen to whatever could not be read before.
+pub(crate) fn settle(store: &Store) {
+    // In a thread of its own, where it may wait whoever calls this. What is refused has had its turn as well.
+    std::thread::scope(|scope| {
+        scope.spawn(|| store.write_blocking(|_| Ok::<(), ()>(())));
+    });
+    assert!(store.wait_until_well(faults::PATIENCE), "{:?}", store.health());
 }
 
 /// Puts a row that no rule knows.
