@@ -142,15 +142,23 @@ pub fn detail(token: &Token) -> Option<&Enrollment> {
     }
 }
 
-/// Ends an enrolment: its credentials are removed, and where it was consumed, its reply is not told again; the host
-/// that it enrolled stays. One that is revoked stays as it is.
+/// Ends an enrolment and removes its credentials. One that was consumed stays so, and its host stays; but what is left
+/// of it ends: its reply is told no more. One that is revoked stays as it is.
 pub fn revoke(txn: &mut Txn<'_>, by: &By, id: TokenId) -> Result<(), Refusal> {
     let token = Token::by_id(txn, id)?.filter(|token| detail(token).is_some()).ok_or(Refusal::NotFound)?;
-    if token.is_revoked() {
-        return Ok(());
-    }
+    let reply = match token.state(txn.now(), 0) {
+        State::Revoked => return Ok(()),
+        State::Consumed => match Replay::at(txn, id.as_bytes())? {
+            None => return Ok(()),
+            reply => reply,
+        },
+        State::Active | State::Disabled | State::Expired | State::Exhausted => None,
+    };
     txn.entry(by, Action::EnrollmentRevoke, id, Params::none())?;
-    tokens::revoke(txn, token)?;
+    match reply {
+        Some(reply) => txn.remove(&reply)?,
+        None => drop(tokens::revoke(txn, token)?),
+    }
     Ok(())
 }
 

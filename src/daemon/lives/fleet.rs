@@ -144,7 +144,7 @@ impl World {
         let owner = Owner::Host(self.model.hosts.len() - 1);
         let agent = self.model.blank(Kind::Agent, &text_of(&told.json, "agent_token"), owner, None);
         let agent = self.model.keep(agent);
-        self.model.tokens[at].redeemed = Some(Redeemed { hostname, attempt, agent });
+        self.model.tokens[at].redeemed = Some(Redeemed { hostname, attempt, agent, kept: attempt.is_some() });
         self.model.log.push("host.enroll");
     }
 
@@ -158,7 +158,7 @@ impl World {
             self.expect(404, &caller, "DELETE", &path, Body::None);
         } else {
             self.expect(204, &caller, "DELETE", &path, Body::None);
-            if self.model.revoke(at) {
+            if self.model.end_enrollment(at) {
                 self.model.log.push("enrollment.revoke");
             }
         }

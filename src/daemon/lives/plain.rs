@@ -122,6 +122,8 @@ pub(super) struct Redeemed {
     pub(super) hostname: u8,
     pub(super) attempt: Option<u8>,
     pub(super) agent: usize,
+    /// Whether the reply is kept, to be told again.
+    pub(super) kept: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -376,7 +378,7 @@ impl Model {
         }
         match (self.own_state(token), token.redeemed) {
             (State::Consumed, Some(redeemed)) => {
-                let same = attempt.is_some() && redeemed.attempt == attempt && redeemed.hostname == hostname;
+                let same = redeemed.kept && redeemed.attempt == attempt && redeemed.hostname == hostname;
                 let agent = &self.tokens[redeemed.agent];
                 let Owner::Host(host) = agent.owner else { unreachable!("an agent token's owner is a host") };
                 let unused = agent.noted.is_none() && agent.stored.is_none();
@@ -393,6 +395,15 @@ impl Model {
             }
             (State::Active, _) => Standing::Live,
             (state, _) => Standing::Refused(Reason::of_state(state).unwrap()),
+        }
+    }
+
+    /// Ends an enrolment, or the reply of one that was consumed. Whether anything changed.
+    pub(super) fn end_enrollment(&mut self, at: usize) -> bool {
+        let token = &mut self.tokens[at];
+        match &mut token.redeemed {
+            Some(redeemed) if token.revoked.is_none() => core::mem::take(&mut redeemed.kept),
+            _ => self.revoke(at),
         }
     }
 

@@ -408,9 +408,14 @@ impl World {
             return;
         }
         let at = which % self.enrolments.len();
-        let (id, entries) = (self.enrolments[at].id, u64::from(!self.enrolments[at].revoked));
-        self.change(entries, |txn, _| enrollment::revoke(txn, &operator(), id)).unwrap();
-        self.enrolments[at].revoked = true;
+        let enrolment = &mut self.enrolments[at];
+        let ends = match &mut enrolment.redeemed {
+            // What is left of it is the reply, which is kept for an attempt.
+            Some(first) if !enrolment.revoked => core::mem::take(&mut first.attempt) != 0,
+            _ => !core::mem::replace(&mut enrolment.revoked, true),
+        };
+        let id = enrolment.id;
+        self.change(u64::from(ends), |txn, _| enrollment::revoke(txn, &operator(), id)).unwrap();
     }
 
     fn use_agent(&mut self, which: usize) {

@@ -82,11 +82,14 @@ fn revoking_a_consumed_enrolment_ends_its_reply_and_nothing_of_the_host() {
     let token = minted.secret.expose();
     let first = house.enroll(token, Some(ATTEMPT), "web-1").unwrap();
     house.revoke(minted.token.id).unwrap();
-    house.refuses(token, Some(ATTEMPT), "web-1", Reason::Revoked);
-    let now = Time::from_unix(house.seconds);
-    assert_eq!(house.row(&minted).state(now, 0), State::Revoked);
-    assert_eq!(house.agent_of(&first).state(now, 0), State::Active);
     assert_eq!(house.actions().last().map(String::as_str), Some("enrollment.revoke"));
+    house.refuses(token, Some(ATTEMPT), "web-1", Reason::Replayed);
+    let now = Time::from_unix(house.seconds);
+    assert_eq!(house.row(&minted).state(now, 0), State::Consumed);
+    assert_eq!(house.agent_of(&first).state(now, 0), State::Active);
+    let entries = house.actions().len();
+    house.revoke(minted.token.id).unwrap();
+    assert_eq!(house.actions().len(), entries, "nothing is left to end");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn credentials_under_a_key_that_is_gone_are_a_fault_and_under_an_old_one_are_sea
 }
 
 #[test]
-fn a_revoked_enrolment_takes_its_credentials_along() {
+fn a_revoked_enrolment_takes_its_credentials_along_and_a_consumed_one_stays_consumed() {
     let mut house = House::new();
     let minted = house.mint(&Wish { credentials: Some(map(&json!({"k": "v"}))), ..Wish::default() });
     house.revoke(minted.token.id).unwrap();
@@ -107,6 +107,8 @@ fn a_revoked_enrolment_takes_its_credentials_along() {
 
     let spent = house.mint(&Wish::default());
     let enrolled = house.enroll(spent.secret.expose(), None, "web-1").unwrap();
+    house.revoke(spent.token.id).unwrap();
+    assert_eq!(house.row(&spent).state(Time::from_unix(house.seconds), 0), State::Consumed);
     let agent = house.agent_of(&enrolled);
     assert_eq!(house.revoke(agent.id), Err(Refusal::NotFound));
     assert_eq!(house.revoke(TokenId::from_parts(1, [1; 10])), Err(Refusal::NotFound));
