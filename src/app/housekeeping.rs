@@ -11,6 +11,7 @@ use super::{App, Failure};
 use crate::{
     records::token::LastUsed,
     rules::{audit, last_use, purge},
+    store::{Health, WriteError},
 };
 
 /// How long the purge rests after it went through all tokens, and where it cannot go on.
@@ -49,7 +50,11 @@ impl Rest {
     }
 
     /// A step has failed; true if a rest begins.
-    fn failed(&mut self) -> bool {
+    fn failed(&mut self, failure: &Failure) -> bool {
+        // That others ask for much says nothing about what this step would find.
+        if matches!(failure, Failure::Store(WriteError::Busy)) {
+            return false;
+        }
         let rests = self.has_failed;
         *self = if rests { Self::begun() } else { Self { until: None, has_failed: true } };
         rests
@@ -89,12 +94,16 @@ impl App {
     /// of tokens and removes those that are long dead. To be called every few seconds; it rests between two
     /// walks through all tokens, and after a step that has failed twice. How many it removed.
     pub async fn purge_step(&self) -> Result<u64, Failure> {
+        // A store that takes no changes says so itself, and nothing can be removed from it.
+        if self.store.health() != Health::Well {
+            return Ok(0);
+        }
         // Where the log is damaged, retention stands still until somebody has seen to it; tokens go all the same.
         if self.purge.with(|walk| walk.audit.is_over()) {
             match self.cut_audit().await {
                 Ok(()) => self.purge.with(|walk| walk.audit = Rest::default()),
                 Err(failure) => {
-                    if self.purge.with(|walk| walk.audit.failed()) {
+                    if self.purge.with(|walk| walk.audit.failed(&failure)) {
                         tracing::warn!(%failure, "retention could not cut the audit log; it will be tried in an hour");
                     }
                 }
@@ -107,7 +116,7 @@ impl App {
                 Ok(removed)
             }
             Err(failure) => {
-                if self.purge.fail_step() {
+                if self.purge.fail_step(&failure) {
                     tracing::warn!(%failure, "the purge could not go on; it begins anew in an hour");
                 }
                 Err(failure)
@@ -172,9 +181,9 @@ impl Purge {
 
     /// The step has failed; true if a rest begins. The next walk goes through all tokens again: of those before
     /// this place, more may be dead by then.
-    fn fail_step(&self) -> bool {
+    fn fail_step(&self, failure: &Failure) -> bool {
         self.with(|walk| {
-            let rests = walk.tokens.failed();
+            let rests = walk.tokens.failed(failure);
             if rests {
                 walk.after = None;
             }

@@ -122,7 +122,10 @@ async fn settle(app: Arc<App>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use tokio::time::sleep;
+    use tracing_subscriber::{Layer, layer::Context, prelude::*};
 
     use super::*;
     use crate::{
@@ -134,7 +137,10 @@ mod tests {
             pats::Wish,
         },
         settings::Settings,
-        store::tests::{in_memory, keyring},
+        store::{
+            Options, Store, TimeSource,
+            tests::{faults::made_with, in_memory, keyring, media::Disk},
+        },
         token::{Key, ServiceSecrets},
     };
 
@@ -142,10 +148,14 @@ mod tests {
     const WITHIN: Duration = Duration::from_secs(58);
 
     fn app() -> Arc<App> {
+        over(in_memory())
+    }
+
+    fn over(store: Store) -> Arc<App> {
         let secrets = ServiceSecrets::new(&[], Key::new([1; 32])).unwrap();
         let services = Services { secrets, status: std::collections::BTreeMap::new(), kept: Vec::new() };
         let snapshot = Snapshot::new(1, Settings::default(), keyring("k1"), services);
-        Arc::new(App::new(in_memory(), snapshot, Origin::of_defaults()))
+        Arc::new(App::new(store, snapshot, Origin::of_defaults()))
     }
 
     fn root(app: &App, right: Right) -> Authorized {
@@ -180,5 +190,33 @@ mod tests {
             app.store().write(|_| Ok::<(), ()>(())).await.unwrap().unwrap();
             assert!(on_disk(&*app.view()));
         }
+    }
+
+    /// Counts what the watch over the clock tells the log.
+    struct Told(Arc<AtomicU64>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Told {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let is_of_clock = event.metadata().target().ends_with("clock_watch");
+            self.0.fetch_add(u64::from(is_of_clock), Ordering::AcqRel);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_falls_behind_and_catches_up_is_told_each_time() {
+        let told = Arc::new(AtomicU64::new(0));
+        let _log = tracing_subscriber::registry().with(Told(Arc::clone(&told))).set_default();
+        let millis = Arc::new(AtomicU64::new(1_800_000_000_000));
+        let options = Options { time: TimeSource::Fixed(Arc::clone(&millis)), ..Options::default() };
+        let app = over(made_with(&Disk::default(), &options));
+        let _timers = start(&app, true);
+        let mut so_far = Vec::new();
+        for now in [1_800_000_000_000, 1_700_000_000_000, 1_700_000_000_000, 1_800_000_000_000] {
+            app.store().now();
+            millis.store(now, Ordering::Release);
+            sleep(UPKEEP_INTERVAL * 2).await;
+            so_far.push(told.load(Ordering::Acquire));
+        }
+        assert_eq!(so_far, [0, 1, 1, 2]);
     }
 }

@@ -336,3 +336,22 @@ async fn a_purge_that_failed_once_goes_on_where_it_was() {
     assert_eq!(house.app.purge.begin_step(), Some(Some(vec![255; 16])));
     house.app.purge_step().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_purge_of_a_store_that_takes_no_changes_waits_where_it_is() {
+    let house = House::new(Settings::default());
+    house.app.purge.end_step(Some(vec![1; 16]));
+    house.app.store().close().unwrap();
+    for _ in 0..3 {
+        assert_eq!(house.app.purge_step().await.unwrap(), 0);
+    }
+    assert_eq!(house.app.purge.begin_step(), Some(Some(vec![1; 16])));
+}
+
+#[test]
+fn a_purge_that_finds_the_writer_busy_does_not_rest_for_that() {
+    let (mut rest, busy) = (Rest::default(), Failure::Store(WriteError::Busy));
+    assert!(!rest.failed(&busy) && !rest.failed(&busy));
+    let failure = Failure::Store(WriteError::Unavailable);
+    assert!(!rest.failed(&failure) && rest.failed(&failure));
+}
