@@ -404,7 +404,7 @@ fn a_backup_takes_the_place_of_nothing() {
     let daemon = Daemon::start();
     let at = |name: &str| daemon.file(name).to_str().unwrap().to_owned();
     json_of(&daemon, "backup", &["backup", &at("first.redb")], "");
-    tells(&daemon, &["backup", &at("second.redb")], "needs the root key");
+    tells(&daemon, &["backup", &at("second.redb")], "the root key");
     let kept = fs::read(at("first.redb")).unwrap();
     assert!(ends(&daemon, CONFLICT, &["backup", &at("first.redb")], "").contains("is there already"));
     assert_eq!(fs::read(at("first.redb")).unwrap(), kept, "what is there is left as it is");

@@ -191,6 +191,25 @@ fn refused_while_running(daemon: &Daemon) {
 }
 
 #[test]
+fn a_backup_names_every_key_that_it_needs_first_the_one_without_which_it_does_not_open() {
+    let daemon = Daemon::start();
+    let key = || {
+        let keys = daemon.root().get("/v1/admin/keys").expect(200);
+        keys["keys"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let host = daemon.host("web-1");
+    let credentials = format!("/v1/hosts/{}/credentials", host.id);
+    let sealing = key();
+    daemon.root().put(&credentials, json!({"a": 1})).expect(204);
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    let named = |file: &str| daemon.cli(&["--json", "backup", file]).json()["needs_keys"].clone();
+    assert_eq!(named("first.redb"), json!([key(), sealing]), "not the one between, which nothing needs");
+    daemon.cli(&["keys", "reseal"]).expect(0);
+    assert_eq!(named("second.redb"), json!([key()]));
+}
+
+#[test]
 fn a_backup_that_needs_more_keys_names_them() {
     let mut daemon = Daemon::start();
     let host = daemon.host("web-1");

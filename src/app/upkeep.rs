@@ -10,8 +10,9 @@ use hyper::body::Bytes;
 use super::{App, Failure};
 use crate::{
     records::{Action, By, Params, audit::Entry, meta::AuditHead},
-    rules::{access::Authorized, audit},
+    rules::{access::Authorized, audit, keys},
     store::{Backup, BackupReader, Compacted},
+    token::KeyId,
 };
 
 /// Bytes of one piece of a stream.
@@ -19,6 +20,16 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Entries of one portion of an export.
 const EXPORT_ROWS: usize = 1_000;
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct BackedUp {
+    /// Reads it.
+    pub reader: BackupReader,
+    /// The root keys that it needs: first the one without which it does not open, then those without which some of
+    /// its tokens or credentials cannot be used.
+    pub needs_keys: Vec<KeyId>,
+}
 
 /// What checking the audit chain came to.
 #[derive(Clone, Debug)]
@@ -31,21 +42,26 @@ pub struct Chain {
 
 impl App {
     /// Makes a backup of the store as of now, to be read from what is answered.
-    pub async fn backup(&self, who: &Authorized) -> Result<(Backup, BackupReader), Failure> {
-        let store = self.store().clone();
-        let made =
-            tokio::task::spawn_blocking(move || store.backup()).await.map_err(|_| Failure::Internal)?;
-        let reader = made.map_err(|error| {
-            tracing::error!(%error, "a backup could not be made");
-            Failure::Store(error.refusal())
-        })?;
-        let backup = reader.backup().clone();
-        let params = Params::none().with("bytes", backup.bytes).with("rows", backup.rows);
+    pub async fn backup(&self, who: &Authorized) -> Result<BackedUp, Failure> {
+        let (store, now) = (self.store().clone(), self.now());
+        let made = tokio::task::spawn_blocking(move || {
+            let view = store.view();
+            let reader = store.backup(&view).map_err(|error| {
+                tracing::error!(%error, "a backup could not be made");
+                Failure::Store(error.refusal())
+            })?;
+            let own = reader.backup().sealed_under.as_deref().and_then(|id| KeyId::new(id).ok());
+            let others = keys::needed(&*view, now)?.into_iter().filter(|id| own.as_ref() != Some(id));
+            Ok::<_, Failure>(BackedUp { needs_keys: own.iter().cloned().chain(others).collect(), reader })
+        });
+        let made = made.await.map_err(|_| Failure::Internal)??;
+        let &Backup { bytes, rows, .. } = made.reader.backup();
+        let params = Params::none().with("bytes", bytes).with("rows", rows);
         self.change(who, move |txn, _, who| {
             Ok(txn.entry(&who.by(), Action::StoreBackup, "store", params)?)
         })
         .await?;
-        Ok((backup, reader))
+        Ok(made)
     }
 
     /// The oldest entries of the audit log after number `seq`: one portion of an export, each over the newest

@@ -48,20 +48,23 @@ pub(super) fn run(common: &Common, file: &Path) -> Result<(), Stop> {
     if announced(&headers) != Some(part.bytes) {
         return Err(Stop::failed("the backup arrived cut short; nothing was kept"));
     }
-    let key = headers_text(&headers, "x-backup-needs-key").unwrap_or_default();
+    let keys = headers_text(&headers, "x-backup-needs-keys").unwrap_or_default();
+    let keys: Vec<&str> = keys.split(',').filter(|id| !id.is_empty()).collect();
     let unchecked = part.look(common)?;
     let bytes = part.bytes;
     part.finish(file)?;
-    let shown = json!({"file": file, "bytes": bytes, "needs_keys": [key], "checked": unchecked.is_none()});
+    let shown = json!({"file": file, "bytes": bytes, "needs_keys": keys, "checked": unchecked.is_none()});
     if let (Some(why), false) = (&unchecked, common.json) {
         output::tell(&format!("it was not opened to look at it: {why}"));
     }
     common.done(
         &shown,
         &format!(
-            "{} in {}; it needs the root key {key}, which the keyring holds and this file does not",
+            "{} in {}; it needs what the keyring holds and this file does not: {} {}",
             output::size(bytes),
-            file.display()
+            file.display(),
+            if keys.len() == 1 { "the root key" } else { "the root keys" },
+            keys.join(", ")
         ),
     )
 }

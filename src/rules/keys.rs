@@ -60,8 +60,7 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
         return Ok(needs);
     }
     tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        let under = believed(Sealed::believe(view, key, stored).map(Some))?
-            .and_then(|row| seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok()));
+        let under = believed(Sealed::believe(view, key, stored).map(Some))?.and_then(|row| sealer(&row));
         match under {
             None => needs.damaged = needs.damaged.saturating_add(1),
             Some(id) => {
@@ -73,7 +72,7 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
         Ok(ControlFlow::Continue(()))
     })?;
     for (key, need) in &mut needs.of {
-        need.tokens = live_tokens(view, key, now)?;
+        need.tokens = live_tokens(view, key, now, u64::MAX)?;
     }
     Ok(needs)
 }
@@ -82,23 +81,46 @@ pub fn needs(view: &dyn View, keys: &[KeyId], now: Time) -> Result<Needs, Fault>
 /// [`needs`] does.
 pub fn lacking(view: &dyn View, keyring: &Keyring, now: Time) -> Result<Needs, Fault> {
     let mut used = signers(view)?;
-    let mut damaged = 0u64;
-    tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
-        match believed(Sealed::believe(view, key, stored).map(Some))? {
-            Some(row) => used.extend(seal::key_id(&row.envelope).ok().flatten().map(str::to_owned)),
-            None => damaged = damaged.saturating_add(1),
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let unknown: Vec<KeyId> =
-        used.iter().filter(|id| keyring.find(id).is_none()).filter_map(|id| KeyId::new(id).ok()).collect();
+    let damaged = sealers(view, &mut used)?;
+    let unknown: Vec<KeyId> = used.into_iter().filter(|id| keyring.find(id.as_str()).is_none()).collect();
     let mut of = needs(view, &unknown, now)?.of;
     of.retain(|_, need| need.is_some());
     Ok(Needs { of, damaged })
 }
 
-/// The names of the keys that ever signed a JWT which is still stored. Each costs one look, however many it signed.
-fn signers(view: &dyn View) -> Result<BTreeSet<String>, Fault> {
+/// The keys that something needs, whatever a keyring holds. Looks at every sealed row, and at the tokens of each key
+/// up to the first that lives.
+pub fn needed(view: &dyn View, now: Time) -> Result<BTreeSet<KeyId>, Fault> {
+    let mut needed = BTreeSet::new();
+    for key in signers(view)? {
+        if live_tokens(view, &key, now, 1)? > 0 {
+            needed.insert(key);
+        }
+    }
+    sealers(view, &mut needed)?;
+    Ok(needed)
+}
+
+/// Adds to `keys` those that rows are sealed under. How many rows are damaged, so that nobody can tell.
+fn sealers(view: &dyn View, keys: &mut BTreeSet<KeyId>) -> Result<u64, Fault> {
+    let mut damaged = 0u64;
+    tables::each(view, TableId::Sealed, &[], &mut |key, stored| {
+        match believed(Sealed::believe(view, key, stored).map(Some))? {
+            Some(row) => keys.extend(sealer(&row)),
+            None => damaged = damaged.saturating_add(1),
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(damaged)
+}
+
+/// The key that a row is sealed under, where it names one.
+fn sealer(row: &Sealed) -> Option<KeyId> {
+    seal::key_id(&row.envelope).ok().flatten().and_then(|id| KeyId::new(id).ok())
+}
+
+/// The keys that ever signed a JWT which is still stored. Each costs one look, however many it signed.
+fn signers(view: &dyn View) -> Result<BTreeSet<KeyId>, Fault> {
     let mut signers = BTreeSet::new();
     let mut from = Vec::new();
     loop {
@@ -109,32 +131,31 @@ fn signers(view: &dyn View) -> Result<BTreeSet<String>, Fault> {
             Ok(ControlFlow::Break(()))
         })?;
         let Some(mut name) = name else { return Ok(signers) };
-        signers.extend(core::str::from_utf8(&name).ok().map(str::to_owned));
+        signers.extend(core::str::from_utf8(&name).ok().and_then(|id| KeyId::new(id).ok()));
         // Behind all that begins with this name and the zero after it.
         name.push(1);
         from = name;
     }
 }
 
-/// JWTs that `key` signed, and that are neither revoked nor past their end. One that is damaged counts: nobody can
-/// tell that it is over.
-fn live_tokens(view: &dyn View, key: &KeyId, now: Time) -> Result<u64, Fault> {
+/// JWTs that `key` signed, and that are neither revoked nor past their end, counted up to `enough`. One that is
+/// damaged counts: nobody can tell that it is over.
+fn live_tokens(view: &dyn View, key: &KeyId, now: Time, enough: u64) -> Result<u64, Fault> {
     let prefix = [key.as_str().as_bytes(), &[0]].concat();
     let mut live = 0u64;
     tables::each(view, TableId::TokensByRootKey, &prefix, &mut |hint, _| {
         let id = hint.get(prefix.len()..).unwrap_or_default();
-        let Some(found) = believed(Token::at(view, id).map(Some))? else {
-            live = live.saturating_add(1);
-            return Ok(ControlFlow::Continue(()));
+        let counts = match believed(Token::at(view, id).map(Some))? {
+            None => true,
+            Some(None) => false,
+            Some(Some(token)) => {
+                token.format == Format::Jwt(key.clone())
+                    && !token.is_revoked()
+                    && token.expires_at.is_none_or(|at| at > now)
+            }
         };
-        if let Some(token) = found
-            && token.format == Format::Jwt(key.clone())
-            && !token.is_revoked()
-            && token.expires_at.is_none_or(|at| at > now)
-        {
-            live = live.saturating_add(1);
-        }
-        Ok(ControlFlow::Continue(()))
+        live = live.saturating_add(u64::from(counts));
+        Ok(if live < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(live)
 }
@@ -252,14 +273,14 @@ mod tests {
         shelf.change(2_000, |txn| reseal(txn, terms, &By::system(), after, &vec![[9; 24]; nonces])).unwrap()
     }
 
-    fn needed(shelf: &Shelf, key: &str) -> Need {
+    fn need_of(shelf: &Shelf, key: &str) -> Need {
         needs(shelf, &[id(key)], Time::from_unix(2)).unwrap().of[&id(key)]
     }
 
     #[test]
     fn sealing_again_moves_every_row_to_the_current_key_in_bounded_steps() {
         let mut shelf = sealed(&one(), 5);
-        assert_eq!(needed(&shelf, "one"), Need { sealed: 5, tokens: 0 });
+        assert_eq!(need_of(&shelf, "one"), Need { sealed: 5, tokens: 0 });
         let mut rows = Vec::new();
         let mut after = None;
         loop {
@@ -271,7 +292,7 @@ mod tests {
             }
         }
         assert_eq!(rows, [2, 2, 1]);
-        assert_eq!((needed(&shelf, "one").sealed, needed(&shelf, "two").sealed), (0, 5));
+        assert_eq!((need_of(&shelf, "one").sealed, need_of(&shelf, "two").sealed), (0, 5));
         let (settings, keyring) = (Settings::default(), both().without(&id("one")).unwrap());
         let terms = Terms { settings: &settings, keyring: &keyring };
         let place = Place::of_host(host(3));
@@ -287,7 +308,7 @@ mod tests {
         shelf.place(&row);
         let done = step(&mut shelf, None, 9);
         assert_eq!((done.rows, done.damaged), (1, 1));
-        assert_eq!(needed(&shelf, "one").sealed, 1);
+        assert_eq!(need_of(&shelf, "one").sealed, 1);
     }
 
     /// Flips a bit of what is stored for the credentials of a host.
@@ -326,6 +347,29 @@ mod tests {
     }
 
     #[test]
+    fn needed_is_each_key_that_sealed_something_or_signed_what_lives_and_no_other() {
+        use crate::rules::{
+            pats::{Spelled, Wish},
+            town::Town,
+        };
+        let mut shelf = sealed(&one(), 1);
+        assert_eq!(needed(&shelf, Time::from_unix(2)), Ok(BTreeSet::from([id("one")])));
+        step(&mut shelf, None, 9);
+        assert_eq!(needed(&shelf, Time::from_unix(2)), Ok(BTreeSet::from([id("two")])));
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        town.pat(anna, Wish::default()).unwrap();
+        assert_eq!(needed(&town.shelf, town.time()), Ok(BTreeSet::new()), "an opaque token needs none");
+        let jwt = |ttl| Wish { spelled: Spelled::Jwt, ttl_seconds: Some(ttl), ..Wish::default() };
+        town.pat(anna, jwt(60)).unwrap();
+        town.pat(anna, jwt(90)).unwrap();
+        town.pass(60);
+        assert_eq!(needed(&town.shelf, town.time()), Ok(BTreeSet::from([id("k1")])), "the second one lives");
+        town.pass(30);
+        assert_eq!(needed(&town.shelf, town.time()), Ok(BTreeSet::new()));
+    }
+
+    #[test]
     fn a_damaged_jwt_counts_as_alive() {
         use crate::rules::{
             pats::{Spelled, Wish},
@@ -350,15 +394,15 @@ mod tests {
         let mut town = Town::new();
         let anna = town.user("anna@example.org", &[]).id;
         let jwt = |ttl| Wish { spelled: Spelled::Jwt, ttl_seconds: Some(ttl), ..Wish::default() };
-        let needed = |town: &Town| live_tokens(&town.shelf, &id("k1"), town.time()).unwrap();
+        let needed = |town: &Town| live_tokens(&town.shelf, &id("k1"), town.time(), u64::MAX).unwrap();
         town.pat(anna, Wish::default()).unwrap();
         assert_eq!(needed(&town), 0, "an opaque token needs none");
         town.pat(anna, jwt(60)).unwrap();
         let second = town.pat(anna, jwt(90)).unwrap();
         town.pat(anna, jwt(100)).unwrap();
         assert_eq!(needed(&town), 3);
-        assert_eq!(live_tokens(&town.shelf, &id("k"), town.time()), Ok(0));
-        assert_eq!(live_tokens(&town.shelf, &id("k2"), town.time()), Ok(0));
+        assert_eq!(live_tokens(&town.shelf, &id("k"), town.time(), u64::MAX), Ok(0));
+        assert_eq!(live_tokens(&town.shelf, &id("k2"), town.time(), u64::MAX), Ok(0));
         town.pass(59);
         assert_eq!(needed(&town), 3);
         town.pass(1);

@@ -11,6 +11,7 @@ use super::{
     error::OpenError,
     own_key::{OWN_KEY_ROW, own_key_sealed_under},
     redb::{Engine, EngineError, Medium, Opening},
+    view::ReadView,
 };
 use crate::records::{TableId, View as _};
 
@@ -24,7 +25,8 @@ pub struct Backup {
     pub bytes: u64,
     /// How many rows it holds.
     pub rows: u64,
-    /// The id of the root key that the store's own key is sealed under: without it, the backup does not open.
+    /// The id of the root key that the store's own key is sealed under: without it, the backup does not open. What
+    /// else it needs, its records say.
     pub sealed_under: Option<String>,
 }
 
@@ -55,21 +57,22 @@ impl Read for BackupReader {
 }
 
 impl Store {
-    /// Makes a backup and answers a reader of it. It lies without a name in the data directory meanwhile, so
-    /// there must be space. Blocks.
-    pub fn backup(&self) -> Result<BackupReader, OpenError> {
+    /// Makes a backup of what `view` shows and answers a reader of it. It lies without a name in the data directory
+    /// meanwhile, so there must be space. Blocks.
+    pub fn backup(&self, view: &ReadView) -> Result<BackupReader, OpenError> {
         let site = &self.0.shared.site;
         let medium = site.scratch()?;
-        let backup = self.copy_to(&medium).map_err(|error| site.fault(error))?;
+        let backup = Backup::copied(view, &medium).map_err(|error| site.fault(error))?;
         Ok(BackupReader { medium, at: 0, backup })
     }
+}
 
-    /// Copies the newest view to an empty medium and looks at the copy.
-    pub(super) fn copy_to(&self, medium: &Medium) -> Result<Backup, EngineError> {
-        let view = self.view();
+impl Backup {
+    /// Copies what `view` shows to an empty medium and looks at the copy.
+    pub(super) fn copied(view: &ReadView, medium: &Medium) -> Result<Self, EngineError> {
         let counts = copy(view.snapshot(), medium)?;
         let envelope = view.bytes(TableId::Meta, OWN_KEY_ROW).ok().flatten();
-        Ok(Backup {
+        Ok(Self {
             bytes: medium.len()?,
             rows: counts.iter().sum(),
             sealed_under: envelope.as_deref().and_then(own_key_sealed_under).map(str::to_owned),

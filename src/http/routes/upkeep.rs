@@ -8,7 +8,10 @@ use hyper::{StatusCode, body::Bytes, header::HeaderName};
 use serde::Serialize;
 
 use crate::{
-    app::{App, upkeep},
+    app::{
+        App,
+        upkeep::{self, BackedUp},
+    },
     http::{
         problem::Problem,
         reply::{Outflow, Reply},
@@ -16,10 +19,11 @@ use crate::{
         routes::audit::EntryShown,
     },
     rules::access::Right,
+    token::KeyId,
 };
 
-/// Says which root key a backup needs: its own key is sealed under it.
-const NEEDS_KEY: HeaderName = HeaderName::from_static("x-backup-needs-key");
+/// Says which root keys a backup needs, separated by commas: first the one that its own key is sealed under.
+const NEEDS_KEYS: HeaderName = HeaderName::from_static("x-backup-needs-keys");
 /// Says how many bytes a backup has.
 const BACKUP_BYTES: HeaderName = HeaderName::from_static("x-backup-bytes");
 
@@ -91,19 +95,16 @@ struct CompactedShown {
 }
 
 async fn backup(ask: Ask) -> Result<Reply, Problem> {
-    let (backup, reader) = ask.app.backup(&ask.who).await?;
+    let BackedUp { reader, needs_keys } = ask.app.backup(&ask.who).await?;
+    let bytes = reader.backup().bytes;
     let (reply, out) = Reply::stream("application/octet-stream");
     tokio::task::spawn_blocking(move || {
         if upkeep::pieces(reader, &mut |piece| out.send_blocking(piece).is_ok()) {
             out.finish();
         }
     });
-    let reply = reply.header(BACKUP_BYTES, backup.bytes.into());
-    Ok(match backup.sealed_under {
-        Some(key) => reply.said(NEEDS_KEY, &key),
-        None => reply,
-    }
-    .no_store())
+    let names: Vec<&str> = needs_keys.iter().map(KeyId::as_str).collect();
+    Ok(reply.header(BACKUP_BYTES, bytes.into()).said(NEEDS_KEYS, &names.join(",")).no_store())
 }
 
 async fn export(ask: Ask) -> Result<Reply, Problem> {

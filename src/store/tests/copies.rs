@@ -17,7 +17,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// A backup, streamed into a file.
 fn back_up(store: &Store, path: &Path) -> Backup {
-    let mut reader = store.backup().unwrap();
+    let mut reader = store.backup(&store.view()).unwrap();
     let copied = io::copy(&mut reader, &mut File::create(path).unwrap()).unwrap();
     assert_eq!(copied, reader.backup().bytes);
     reader.backup().clone()

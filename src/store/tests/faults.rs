@@ -347,9 +347,9 @@ fn a_backup_during_which_the_store_was_opened_again_fails_and_the_next_one_is_wh
             assert!(source.wait_until_well(PATIENCE));
         }
     }));
-    assert!(store.copy_to(&medium).is_err());
+    assert!(Backup::copied(&store.view(), &medium).is_err());
     assert_eq!(store.stats().reopened, 1);
-    let rows = store.copy_to(&Disk::default().medium()).unwrap().rows;
+    let rows = Backup::copied(&store.view(), &Disk::default().medium()).unwrap().rows;
     assert_eq!(rows, u64::try_from(dump(&*store.view()).len()).unwrap());
 }
 
