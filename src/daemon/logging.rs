@@ -76,10 +76,20 @@ impl Logging {
     }
 }
 
-/// What is logged. A filter that says nothing is none: it would silence the errors, too, and `off` says that.
+/// What is logged. A filter that says nothing, or nothing of us, is none: it would silence the errors, too, and `off`
+/// says that. A level that is misspelled reads as the name of somebody else's module.
 fn targets(filter: Option<&str>) -> Result<Targets, String> {
     let filter = filter.filter(|text| !text.trim().is_empty()).unwrap_or("info");
-    filter.parse().map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))
+    let targets: Targets =
+        filter.parse().map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))?;
+    let is_ours = |target: &str| target.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    if targets.default_level().is_some() || targets.iter().any(|(target, _)| is_ours(target)) {
+        Ok(targets)
+    } else {
+        Err(format!(
+            "BEARERD_LOG is `{filter}`, which names neither a level (error, warn, info, debug, trace, off) nor a module of bearerd"
+        ))
+    }
 }
 
 impl Drop for Logging {
@@ -280,6 +290,16 @@ mod tests {
         assert_eq!(logged(Some("debug")), [true; 3]);
         assert_eq!(logged(Some("off")), [false; 3]);
         assert!(targets(Some("bearerd=loud")).is_err());
+    }
+
+    #[test]
+    fn a_filter_that_would_log_nothing_of_ours_is_refused_unless_it_says_off() {
+        for strange in ["verbose", "infos", "hyper=debug", "bearer=debug", "bearerdd::http=debug"] {
+            assert!(targets(Some(strange)).is_err_and(|error| error.contains(strange)), "{strange}");
+        }
+        for ours in ["bearerd", "bearerd::http=debug", "hyper=debug,warn", "INFO", "off"] {
+            assert!(targets(Some(ours)).is_ok(), "{ours}");
+        }
     }
 
     #[test]
