@@ -15,12 +15,16 @@ use super::{
 };
 use crate::{
     app::fresh,
+    http::time::{parse_rfc3339, parse_rfc3339_end},
     records::meta::AuditHead,
     rules::{Refusal, Terms, audit, install},
 };
 
 /// Has the daemon read everything again; it answers once that is in force.
 pub(super) const RELOAD: &str = "/v1/admin/reload";
+
+/// The audit log, newest first.
+const LOG: &str = "/v1/audit";
 
 /// How often `audit tail` looks for more.
 const TAIL_PAUSE: Duration = Duration::from_millis(500);
@@ -200,15 +204,27 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn target(self) -> String {
+    fn target(&self) -> String {
         let filters = [
-            ("actor", self.actor),
-            ("action", self.action),
-            ("resource", self.resource),
-            ("since", self.since),
-            ("until", self.until),
+            ("actor", self.actor.clone()),
+            ("action", self.action.clone()),
+            ("resource", self.resource.clone()),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
         ];
-        filtered("/v1/audit", &filters)
+        filtered(LOG, &filters)
+    }
+
+    /// Whether it lets an entry through, as the daemon would find. It has judged the times.
+    fn takes(&self, entry: &Value) -> bool {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        let is = |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|wanted| wanted == own);
+        let at = parse_rfc3339(text("at"));
+        is(&self.actor, text("actor"))
+            && is(&self.action, text("action"))
+            && is(&self.resource, text("resource"))
+            && self.since.as_deref().is_none_or(|since| at >= parse_rfc3339(since))
+            && self.until.as_deref().is_none_or(|until| at < parse_rfc3339_end(until))
     }
 }
 
@@ -218,7 +234,7 @@ impl Audit {
             Self::List { filter, limit } => common.list(&filter.target(), ENTRIES, Some(limit)),
             Self::Export => export(common),
             Self::Verify => verify(common),
-            Self::Tail { filter, lines, follow } => tail(common, &filter.target(), lines, follow),
+            Self::Tail { filter, lines, follow } => tail(common, &filter, lines, follow),
         }
     }
 }
@@ -266,25 +282,54 @@ fn verify_offline(common: &Common) -> Result<Value, Stop> {
     })
 }
 
-fn tail(common: &Common, target: &str, lines: usize, follow: bool) -> Result<(), Stop> {
-    let seq = |entry: &Value| entry.get("seq").and_then(Value::as_u64).unwrap_or_default();
-    // Of none, too, the newest is asked for: what follows comes after it.
-    let mut wanted = lines.max(1);
-    let mut shown = lines;
-    let mut last = 0;
-    loop {
-        let mut entries = common.items(target, Some(wanted))?;
-        entries.retain(|entry| seq(entry) > last);
-        last = entries.first().map_or(last, seq);
-        for entry in entries.iter().take(shown).rev() {
-            output::line(&if common.json { entry.to_string() } else { told(entry) })?;
-        }
-        if !follow {
-            return Ok(());
-        }
+fn tail(common: &Common, filter: &Filter, lines: usize, follow: bool) -> Result<(), Stop> {
+    let newest = |count| common.items(LOG, Some(count));
+    let show = |entries: &[Value]| {
+        entries
+            .iter()
+            .rev()
+            .try_for_each(|entry| output::line(&if common.json { entry.to_string() } else { told(entry) }))
+    };
+    // What comes while the first lines are being found is not among them, and follows.
+    let mut last = newest(1)?.first().map_or(0, seq);
+    // Of none, too, one is asked for: so the daemon judges what the filter says.
+    let mut first = common.items(&filter.target(), Some(lines.max(1)))?;
+    first.truncate(lines);
+    if follow {
+        first.retain(|entry| seq(entry) <= last);
+    }
+    show(&first)?;
+    while follow {
         thread::sleep(TAIL_PAUSE);
-        // Enough for whatever comes in between at any rate that a person could follow.
-        (wanted, shown) = (500, 500);
+        // Whatever is wanted of them: the daemon would look for it through the whole log, each time.
+        let mut news = news(last, newest)?;
+        last = news.first().map_or(last, seq);
+        news.retain(|entry| filter.takes(entry));
+        show(&news)?;
+    }
+    Ok(())
+}
+
+/// An entry's number.
+fn seq(entry: &Value) -> u64 {
+    entry.get("seq").and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// The entries after number `last`, newest first. `newest` answers so many of the newest ones.
+fn news(last: u64, newest: impl Fn(usize) -> Result<Vec<Value>, Stop>) -> Result<Vec<Value>, Stop> {
+    /// Room for what comes while they are asked for.
+    const SPARE: usize = 500;
+    let mut wanted = 1;
+    loop {
+        let mut entries = newest(wanted)?;
+        let count = entries.first().map_or(0, seq).saturating_sub(last);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        // Fewer than wanted are all that there are: retention has cut the others.
+        if count <= entries.len() || entries.len() < wanted {
+            entries.retain(|entry| seq(entry) > last);
+            return Ok(entries);
+        }
+        wanted = count.saturating_add(SPARE);
     }
 }
 
@@ -300,4 +345,68 @@ fn told(entry: &Value) -> String {
     let names = ["seq", "at", "actor", "actor_label", "action", "resource", "params"];
     let words: Vec<String> = names.into_iter().map(text).filter(|word| !word.is_empty()).collect();
     output::shown(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// What `news` finds and asks for where the log grows to the next of `heads` with each question.
+    fn found(last: u64, heads: &[u64]) -> (Vec<u64>, Vec<usize>) {
+        let (asked, mut heads) = (RefCell::new(Vec::new()), heads.iter());
+        let heads = RefCell::new(core::iter::from_fn(move || heads.next().copied()));
+        let found = news(last, |count| {
+            asked.borrow_mut().push(count);
+            let head = heads.borrow_mut().next().unwrap();
+            Ok((1..=head).rev().take(count).map(|seq| json!({"seq": seq})).collect())
+        });
+        (found.unwrap().iter().map(seq).collect(), asked.into_inner())
+    }
+
+    #[test]
+    fn a_look_for_more_costs_one_entry_where_there_is_nothing_new() {
+        assert_eq!(found(0, &[0]), (vec![], vec![1]));
+        assert_eq!(found(7, &[7]), (vec![], vec![1]));
+        assert_eq!(found(7, &[8]), (vec![8], vec![1]));
+    }
+
+    #[test]
+    fn what_comes_while_it_is_looked_for_is_not_missed() {
+        assert_eq!(found(7, &[10, 10]), ((8..=10).rev().collect(), vec![1, 503]));
+        assert_eq!(found(7, &[10, 500]), ((8..=500).rev().collect(), vec![1, 503]));
+        assert_eq!(found(7, &[10, 511, 512]), ((8..=512).rev().collect(), vec![1, 503, 1004]));
+    }
+
+    #[test]
+    fn entries_that_retention_has_cut_are_not_waited_for() {
+        let left =
+            news(7, |count| Ok([12, 11].into_iter().take(count).map(|seq| json!({"seq": seq})).collect()));
+        assert_eq!(left.unwrap().iter().map(seq).collect::<Vec<_>>(), [12, 11]);
+    }
+
+    #[test]
+    fn a_filter_takes_of_what_follows_what_the_daemon_would_list() {
+        let entry = json!({
+            "at": "2026-01-31T12:00:00Z", "actor": "user_1", "action": "client.create", "resource": "client_1",
+        });
+        let takes = |name: &str, value: &str| {
+            let some = |own: &str| (own == name).then(|| value.to_owned());
+            let filter = Filter {
+                actor: some("actor"),
+                action: some("action"),
+                resource: some("resource"),
+                since: some("since"),
+                until: some("until"),
+            };
+            filter.takes(&entry)
+        };
+        assert!(takes("", ""));
+        for (name, value) in [("actor", "user_1"), ("action", "client.create"), ("resource", "client_1")] {
+            assert!(takes(name, value) && !takes(name, "other"), "{name}");
+        }
+        assert!(takes("since", "2026-01-31T12:00:00Z") && !takes("since", "2026-01-31T12:00:01Z"));
+        assert!(takes("until", "2026-01-31T12:00:00.5Z") && !takes("until", "2026-01-31T12:00:00Z"));
+    }
 }
