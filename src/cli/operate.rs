@@ -299,7 +299,10 @@ fn tail(common: &Common, filter: &Filter, lines: usize, follow: bool) -> Result<
         first.retain(|entry| seq(entry) <= last);
     }
     show(&first)?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         thread::sleep(TAIL_PAUSE);
         // Whatever is wanted of them: the daemon would look for it through the whole log, each time.
         let mut news = news(last, newest)?;
@@ -307,7 +310,6 @@ fn tail(common: &Common, filter: &Filter, lines: usize, follow: bool) -> Result<
         news.retain(|entry| filter.takes(entry));
         show(&news)?;
     }
-    Ok(())
 }
 
 /// An entry's number.
