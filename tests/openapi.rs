@@ -112,7 +112,47 @@ fn the_validator_finds_fault() {
     check(json!({"oneOf": [{"type": "string"}, {"type": "string"}]}), json!("x"), false);
     check(json!({"enum": ["x"]}), json!("y"), false);
     check(json!({"const": false}), json!(true), false);
+    check(json!({"type": ["string", "null"], "maxLength": 2}), json!("äö"), true);
+    check(json!({"type": ["string", "null"]}), json!(null), true);
+    check(json!({"type": ["string", "null"]}), json!(1), false);
+    check(json!({"maxLength": 2}), json!("abc"), false);
+    check(json!({"maxItems": 1}), json!([1, 2]), false);
+    check(json!({"maximum": 1}), json!(2), false);
     check(json!({"pattern": "x"}), json!("x"), false);
+}
+
+#[test]
+fn a_null_that_is_granted_is_described_as_such() {
+    let daemon = Daemon::start();
+    let admin = daemon.first_admin();
+    admin.mint_pat(json!({"name": "x", "format": null}));
+    daemon
+        .root()
+        .post("/v1/admin/tokens/revoke", json!({"kind": null, "user": admin.id, "dry_run": true}))
+        .expect(200);
+}
+
+#[test]
+fn the_query_of_a_link_is_described_though_others_are_passed_over() {
+    let daemon = Daemon::start();
+    let document = daemon.nobody().get("/openapi.json").expect(200);
+    let parameters = |method: &str| document["paths"]["/portal/enter"][method]["parameters"].clone();
+    assert_eq!(
+        (&parameters("get")[0]["name"], &parameters("get")[0]["required"]),
+        (&json!("token"), &json!(true))
+    );
+    assert_eq!(parameters("post"), json!([]), "a button that is pressed sends a form");
+}
+
+#[test]
+fn leaving_the_portal_is_described_for_programs_and_for_people() {
+    let daemon = Daemon::start();
+    let link = daemon.link(&daemon.client("acme"), json!({}));
+    let cookie = daemon.portal_cookie(link["token"].as_str().unwrap());
+    let browser = daemon.browser(&cookie);
+    browser.form("/portal/logout", &[]).expect(204);
+    let page = browser.request("POST", "/portal/logout").with("accept", "text/html").form(&[]).send();
+    assert_eq!(page.status, 200, "{}", page.text());
 }
 
 /// Nobody who asks over HTTP names a file, a folder, a program or a place for logs: no request has such a field.

@@ -103,7 +103,17 @@ fn parameters(route: &Route) -> Vec<Value> {
         };
         json!({ "name": parameter.name, "in": "query", "description": parameter.doc, "schema": schema })
     });
-    in_path.chain(in_query).collect()
+    let beside = match (route.verb, route.query) {
+        (Verb::Get, None) => forms::query(route.path),
+        _ => &[],
+    };
+    let beside = beside.iter().map(|field| {
+        json!({
+            "name": field.name, "in": "query", "description": field.doc, "required": field.required,
+            "schema": { "type": "string" },
+        })
+    });
+    in_path.chain(in_query).chain(beside).collect()
 }
 
 fn request_body(route: &Route) -> Option<Value> {
@@ -128,10 +138,13 @@ fn shape_schema(shape: &Shape) -> Value {
         .iter()
         .map(|field| {
             let mut schema = kind_schema(field.kind);
-            if field.nullable
-                && let Some(own) = schema.get_mut("type")
-            {
-                *own = json!([own.clone(), "null"]);
+            if field.nullable {
+                if let Some(own) = schema.get_mut("type") {
+                    *own = json!([own.clone(), "null"]);
+                }
+                if let Some(Value::Array(words)) = schema.get_mut("enum") {
+                    words.push(Value::Null);
+                }
             }
             if let Value::Object(schema) = &mut schema {
                 schema.insert("description".to_owned(), field.doc.into());

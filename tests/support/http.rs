@@ -261,6 +261,9 @@ impl Answer {
         );
         let document = openapi::document(|| openapi::ask(&request.caller.target));
         openapi::describes(document, request.method, request.path, self);
+        if matches!(self.status, 200..300) {
+            openapi::describes_granted(document, request.method, request.path, &request.body);
+        }
         if !tokens_in(&self.text()).is_empty() {
             self.is_never_stored();
         }

@@ -1,5 +1,5 @@
-//! Holds answers against the daemon's own description of its API: a small validator for the part of JSON
-//! Schema that the description uses. A keyword that it does not know is a failure, not a pass.
+//! Holds answers, and requests that were granted, against the daemon's own description of its API: a small
+//! validator for the part of JSON Schema that the description uses. A keyword that it does not know is a failure, not a pass.
 
 use std::sync::OnceLock;
 
@@ -18,6 +18,18 @@ pub fn document(ask: impl FnOnce() -> Value) -> &'static Value {
 pub fn describes(document: &Value, method: &str, target: &str, answer: &Answer) {
     if let Err(why) = judge(document, method, target, answer) {
         panic!("{method} {target} -> {}: {why}\n{}", answer.status, answer.text());
+    }
+}
+
+/// Fails unless the description has a request with that JSON, which was granted.
+#[track_caller]
+pub fn describes_granted(document: &Value, method: &str, target: &str, json: &[u8]) {
+    let Some(item) = described(document, target.split('?').next().unwrap_or_default()) else { return };
+    let content = &item[method.to_ascii_lowercase()]["requestBody"]["content"]["application/json"];
+    if let (Some(schema), Ok(body)) = (content.get("schema"), serde_json::from_slice(json))
+        && let Err(why) = fits(document, schema, &body, "request")
+    {
+        panic!("{method} {target} was granted: {why}");
     }
 }
 
@@ -91,10 +103,23 @@ pub fn fits(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
                 }
                 true
             }
-            "type" => is_type(bound.as_str().unwrap_or_default(), value),
+            "type" => match bound {
+                Value::Array(names) => {
+                    names.iter().any(|name| is_type(name.as_str().unwrap_or_default(), value))
+                }
+                name => is_type(name.as_str().unwrap_or_default(), value),
+            },
+            "description" => true,
             "const" => value == bound,
             "enum" => bound.as_array().is_some_and(|words| words.contains(value)),
+            "minimum" | "maximum" if !value.is_number() => true,
             "minimum" => value.as_i64() >= bound.as_i64() || value.as_u64() >= bound.as_u64(),
+            "maximum" => value.as_i64() <= bound.as_i64() || value.as_u64() <= bound.as_u64(),
+            "maxLength" => {
+                value.as_str().is_none_or(|text| text.chars().count() as u64 <= bound.as_u64().unwrap())
+            }
+            "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= bound.as_u64().unwrap()),
+            "format" if bound == "password" => true,
             "format" => value.is_null() || is_time(value.as_str().unwrap_or_default()),
             "items" => {
                 for (place, item) in value.as_array().into_iter().flatten().enumerate() {

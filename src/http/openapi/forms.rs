@@ -1,6 +1,6 @@
-//! What the forms of routes can hold, as tables.
+//! What the forms of routes can hold, and the queries that may hold anything else, too, as tables.
 
-/// A parameter of a form.
+/// A parameter of a form or of such a query.
 #[derive(Debug)]
 pub struct FormField {
     /// Its name.
@@ -21,6 +21,15 @@ const CLIENT: FormField = field("client_id", false, "the name of a service");
 const SECRET: FormField = field("client_secret", false, "its secret");
 const CLIENT_IP: FormField =
     field("client_ip", false, "where the end client is; from services and the admin socket only");
+
+/// What the query of a route can hold that passes over whatever else stands there.
+pub fn query(path: &str) -> &'static [FormField] {
+    const ENTER: &[FormField] = &[field("token", true, "the token of the link")];
+    match path {
+        "/portal/enter" => ENTER,
+        _ => &[],
+    }
+}
 
 /// What the form of a route can hold; others are ignored.
 pub fn form(path: &str) -> &'static [FormField] {

@@ -66,7 +66,10 @@ pub const ROUTES: &[Route] = &[
         query: None,
         reads: Reads::Nothing,
         errors: Errors::Problem,
-        answers: &[Answer { status: 204, schema: "", means: "the session cookie is cleared" }],
+        answers: &[
+            Answer { status: 200, schema: "", means: "the same, told by a page to who prefers one" },
+            Answer { status: 204, schema: "", means: "the session cookie is cleared" },
+        ],
         summary: "Leave the portal on this device",
         run: |ask| Box::pin(paged(ask, Step::Logout)),
     },
