@@ -70,7 +70,7 @@ impl<'v> Txn<'v> {
         Self { base, now_ms, turn: 0, rows: Rows::new(), reads: RefCell::default(), open: None, head: None }
     }
 
-    /// The same, being the `turn`th operation within its millisecond.
+    /// The same, `turn` being the operation's place within its millisecond.
     #[must_use]
     pub const fn at_turn(mut self, turn: u16) -> Self {
         self.turn = turn;

@@ -5,6 +5,7 @@
 //! (`clock reset`) turns it back. This is the only file of the store that reads a clock.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +42,8 @@ pub(crate) struct Clock {
     highest: AtomicU64,
     persisted: AtomicU64,
     turns: Mutex<(u64, u16)>,
+    /// Spreads where the turns of each millisecond begin.
+    first_turns: RandomState,
 }
 
 impl Clock {
@@ -51,6 +54,7 @@ impl Clock {
             highest: AtomicU64::new(persisted),
             persisted: AtomicU64::new(persisted),
             turns: Mutex::default(),
+            first_turns: RandomState::new(),
         }
     }
 
@@ -60,11 +64,19 @@ impl Clock {
         self.highest.fetch_max(now, Ordering::AcqRel).max(now)
     }
 
-    /// How many operations had their turn within the millisecond `now_ms` before this one.
+    /// An operation's place within the millisecond `now_ms`, behind those that had their turn before it. The first is
+    /// anywhere in the lower half of 12 bits (RFC 9562, section 6.2): ids begin with it, and lists show how they
+    /// begin, to tell them apart.
     pub(crate) fn turn_within(&self, now_ms: u64) -> u16 {
+        const FIRST_MASK: u16 = 0x07ff;
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let (of, last) = *turns;
-        let turn = if of == now_ms { last.saturating_add(1) } else { 0 };
+        let turn = if of == now_ms {
+            last.saturating_add(1)
+        } else {
+            let [.., high, low] = self.first_turns.hash_one(now_ms).to_be_bytes();
+            u16::from_be_bytes([high, low]) & FIRST_MASK
+        };
         *turns = (now_ms, turn);
         turn
     }
@@ -110,6 +122,17 @@ mod tests {
         assert_eq!((clock.now_ms(), clock.behind_ms()), (8_000, 0));
         source.store(1_000, Ordering::Release);
         assert_eq!((clock.now_ms(), clock.behind_ms(), clock.system_ms()), (8_000, 7_000, 1_000));
+    }
+
+    #[test]
+    fn the_turns_of_a_millisecond_begin_anywhere_below_half_and_follow_each_other() {
+        let clock = Clock::new(TimeSource::default(), 0);
+        let first: Vec<u16> = (1..=64).map(|millis| clock.turn_within(millis)).collect();
+        assert!(first.iter().all(|turn| *turn < 0x800), "{first:?}");
+        // Of 64 that are drawn from 2,048, more than 32 are the same once in a great many lifetimes.
+        assert!(first.iter().collect::<std::collections::BTreeSet<_>>().len() > 32, "{first:?}");
+        let begins = clock.turn_within(100);
+        assert_eq!([clock.turn_within(100), clock.turn_within(100)], [begins + 1, begins + 2]);
     }
 
     #[test]

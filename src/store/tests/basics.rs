@@ -296,7 +296,7 @@ fn operations_within_a_millisecond_are_told_apart_by_their_turns() {
     assert_eq!((turns[1], turns[2]), (turns[0] + 1, turns[0] + 2));
     assert_eq!(turn()[2..], [9; 8], "the rest is as it was drawn");
     advance(&clock, 5_001);
-    assert_eq!(turn()[..2], [0, 0]);
+    assert!(turn()[0] < 8, "another millisecond begins in the lower half again");
 }
 
 #[test]
