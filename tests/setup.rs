@@ -41,6 +41,10 @@ fn the_command_shown_with_the_install_token_reaches_this_daemon() {
     let socket =
         format!("curl --unix-socket '{}' http://localhost/v1/setup --json", alone.socket().display());
     assert!(alone.stdout().contains(&socket), "{}", alone.stdout());
+    for daemon in [&at_a_port, &alone] {
+        let another = format!("`bearerd install-token --socket '{}'`", daemon.socket().display());
+        assert!(daemon.stdout().contains(&another), "{}", daemon.stdout());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::settings::{Retention, Scheme, Settings};
+use crate::settings::{Listen, PublicUrl, Retention, Scheme, Settings};
 
 /// Less than this many seconds of audit log is told.
 const RETENTION_SECONDS_SHORT: u64 = 24 * 60 * 60;
@@ -35,6 +35,9 @@ pub enum Warning {
     /// Links that lead nowhere.
     #[error("server.listen is open to other machines, but server.public_url names this one")]
     UrlNotPublic,
+    /// Links that lead nowhere, on this machine.
+    #[error("server.public_url is not set, and links lead to {}, where nothing listens", .0.as_str())]
+    UrlElsewhere(PublicUrl),
     /// An audit log of hours.
     #[error("audit.retention is shorter than a day")]
     ShortRetention,
@@ -45,7 +48,8 @@ pub fn of_settings(settings: &Settings) -> Vec<Warning> {
     let url = &settings.server.public_url;
     let local = url.is_loopback_http();
     let plain = url.scheme() == Scheme::Http && !local;
-    let remote = settings.server.listen.iter().any(crate::settings::Listen::is_remote);
+    let remote = settings.server.listen.iter().any(Listen::is_remote);
+    let elsewhere = *url == PublicUrl::default() && is_elsewhere(&settings.server.listen);
     let short = match settings.audit.retention {
         Retention::Forever => false,
         Retention::Seconds(seconds) => seconds < RETENTION_SECONDS_SHORT,
@@ -55,9 +59,21 @@ pub fn of_settings(settings: &Settings) -> Vec<Warning> {
         (plain && settings.portal_secure(), Warning::CookieNeverSent),
         (!local && !settings.portal_secure(), Warning::CookieUnprotected),
         (remote && local, Warning::UrlNotPublic),
+        (elsewhere, Warning::UrlElsewhere(url.clone())),
         (short, Warning::ShortRetention),
     ];
     told.into_iter().filter_map(|(holds, warning)| holds.then_some(warning)).collect()
+}
+
+/// Whether there are ports to listen at, and none of them is the usual one. One that is yet to be chosen may be.
+fn is_elsewhere(listen: &[Listen]) -> bool {
+    let port = |listen: &Listen| match listen {
+        Listen::Tcp(address) => Some(address.port()),
+        Listen::Unix(_) => None,
+    };
+    let usual = port(&Listen::default());
+    let mut ports = listen.iter().filter_map(port).peekable();
+    ports.peek().is_some() && ports.all(|port| port != 0 && Some(port) != usual)
 }
 
 #[cfg(test)]
@@ -83,6 +99,18 @@ mod tests {
         check(&format!("{https}{insecure}"), &[Warning::CookieUnprotected]);
         check("[server]\nallow_remote = true\nlisten = [\"0.0.0.0:8420\"]", &[Warning::UrlNotPublic]);
         check(&format!("{https}allow_remote = true\nlisten = [\"0.0.0.0:8420\"]"), &[]);
+    }
+
+    #[test]
+    fn a_default_url_at_which_nothing_listens_is_told_and_one_that_was_set_is_believed() {
+        let at = |listen: &str| format!("[server]\nlisten = [{listen}]\n");
+        let elsewhere = [Warning::UrlElsewhere(PublicUrl::default())];
+        check(&at("\"127.0.0.1:9000\""), &elsewhere);
+        check(&at("\"127.0.0.1:9000\", \"unix:/a\""), &elsewhere);
+        for fine in ["\"[::1]:9000\", \"127.0.0.1:8420\"", "\"127.0.0.1:0\"", "\"unix:/a\"", ""] {
+            check(&at(fine), &[]);
+        }
+        check(&format!("{}public_url = \"http://127.0.0.1:9000\"", at("\"127.0.0.1:9001\"")), &[]);
     }
 
     #[test]

@@ -96,7 +96,10 @@ async fn run(
     app.listens_at(
         listeners
             .addresses()
-            .map(|(door, address)| Listener { admin: door == Door::Admin, address: absolute(address) })
+            .map(|(door, address)| Listener {
+                admin: door == Door::Admin,
+                address: absolute(address).to_string(),
+            })
             .collect(),
     );
     app.announce_reloads(systemd::announce);
@@ -105,7 +108,8 @@ async fn run(
     let (public, admin): (Vec<_>, Vec<_>) =
         listeners.addresses().partition(|(door, _)| *door == Door::Public);
     let addresses = || public.iter().chain(&admin).map(|(_, address)| *address);
-    offer_install_token(app, addresses().next()).await?;
+    let admin_socket = admin.first().map(|(_, address)| absolute(address));
+    offer_install_token(app, addresses().next(), admin_socket.as_ref()).await?;
     for address in addresses() {
         banner::listening(address);
     }
@@ -141,12 +145,10 @@ async fn run(
 }
 
 /// An address as it is for somebody in another directory, too.
-fn absolute(address: &Address) -> String {
+fn absolute(address: &Address) -> Address {
     match address {
-        Address::Tcp(_) => address.to_string(),
-        Address::Unix(path) => {
-            Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())).to_string()
-        }
+        Address::Tcp(address) => Address::Tcp(*address),
+        Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
     }
 }
 
@@ -205,8 +207,12 @@ async fn is_settled(app: &App) -> Result<bool, StartError> {
 }
 
 /// Where there was never an admin, mints the token that makes one, unless what is said would be kept.
-/// It is shown with the command that uses it at `address`.
-async fn offer_install_token(app: &App, address: Option<&Address>) -> Result<(), StartError> {
+/// It is shown with the command that uses it at `address`, and the one that mints another over the socket `admin`.
+async fn offer_install_token(
+    app: &App,
+    address: Option<&Address>,
+    admin: Option<&Address>,
+) -> Result<(), StartError> {
     if !app.setup_pending()? {
         return Ok(());
     }
@@ -216,13 +222,13 @@ async fn offer_install_token(app: &App, address: Option<&Address>) -> Result<(),
     {
         match app.mint_install_token(By::system(), false).await {
             Ok(minted) => {
-                banner::install_token(&minted, address);
+                banner::install_token(&minted, address, admin);
                 return Ok(());
             }
             Err(Failure::Store(error)) => tracing::error!(%error, "no install token could be minted"),
             Err(failure) => return Err(failure.into()),
         }
     }
-    banner::setup_pending();
+    banner::setup_pending(admin);
     Ok(())
 }
