@@ -66,23 +66,22 @@ impl Presented {
         keyring: &Keyring,
         services: &ServiceSecrets,
     ) -> Result<Self, Denied> {
-        if let Spelling::Ours(token) = spelling {
-            return Ok(Self::Token(token));
-        }
-        let is_broken = matches!(spelling, Spelling::OursBroken(_));
-        if (!is_broken || services.has_one_like_a_broken_token())
-            && let Some(found) = services.find(text)
-        {
-            return Ok(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() });
-        }
+        let of_service = || {
+            let found = services.find(text)?;
+            Some(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() })
+        };
         match spelling {
+            // No service has such a secret: that is a mistake of its file.
             Spelling::Ours(token) => Ok(Self::Token(token)),
-            Spelling::OursBroken(_) => Err(Denied::of(Reason::Checksum)),
-            Spelling::Jwt => match jwt::verify(keyring, text) {
-                Ok(jwt) => Ok(Self::Jwt(jwt)),
-                Err(_) => Ok(Self::Imported(TokenHash::of(text))),
-            },
-            Spelling::Foreign(hash) => Ok(Self::Imported(hash)),
+            Spelling::OursBroken(_) => {
+                let found = if services.has_one_like_a_broken_token() { of_service() } else { None };
+                found.ok_or(Denied::of(Reason::Checksum))
+            }
+            Spelling::Jwt => Ok(of_service().unwrap_or_else(|| match jwt::verify(keyring, text) {
+                Ok(jwt) => Self::Jwt(jwt),
+                Err(_) => Self::Imported(TokenHash::of(text)),
+            })),
+            Spelling::Foreign(hash) => Ok(of_service().unwrap_or(Self::Imported(hash))),
             Spelling::Unusable => Err(Denied::of(Reason::Malformed)),
         }
     }
