@@ -200,8 +200,11 @@ impl Checks {
     }
 
     fn cookie_age(&mut self, issued: Time, now: Time) {
-        let young = now < issued.plus(verify::COOKIE_SECONDS_MAX);
-        self.holds("age", young, format!("issued {} s ago", now.since(issued)));
+        let seen = match issued.since(now) {
+            0 => format!("issued {} s ago", now.since(issued)),
+            ahead => format!("issued {ahead} s ahead"),
+        };
+        self.holds("age", verify::cookie_age_counts(issued, now), seen);
     }
 
     fn token(

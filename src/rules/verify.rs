@@ -343,7 +343,7 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
         return Err(denied(Reason::Kind).into());
     }
     let issued = Time::from_unix(cookie.issued);
-    if issued > asking.now.plus(CLOCK_SLACK_SECONDS) || asking.now >= issued.plus(COOKIE_SECONDS_MAX) {
+    if !cookie_age_counts(issued, asking.now) {
         return Err(denied(Reason::Expired).into());
     }
     let link = Token::shared(view, cookie.link)?.ok_or_else(|| denied(Reason::Unknown))?;
@@ -355,6 +355,11 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
 
 /// A cookie that was issued further ahead than this is not ours, or the clock is wrong.
 const CLOCK_SLACK_SECONDS: u64 = 5;
+
+/// Whether a cookie that was issued then is young enough, and not of the future.
+pub fn cookie_age_counts(issued: Time, now: Time) -> bool {
+    issued <= now.plus(CLOCK_SLACK_SECONDS) && now < issued.plus(COOKIE_SECONDS_MAX)
+}
 
 /// Whether `link` still carries those it let in: a consumed one does, a revoked or expired one does not.
 pub fn link_counts(view: &dyn View, link: &Arc<Token>, now: Time) -> Result<Good, Refusal> {
