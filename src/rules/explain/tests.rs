@@ -39,7 +39,7 @@ impl World {
             updated_at: Time::from_unix(1),
             entry: 0,
         };
-        let fresh = Fresh { id: [1; 10], secret: [2; 32] };
+        let fresh = Fresh { id: [1; 10], secret: [2; 32].into() };
         let text = shelf
             .change(NOW.saturating_mul(1000), |txn: &mut Txn<'_>| {
                 let owner = Owner::User(id);
