@@ -151,12 +151,10 @@ impl Good {
 /// Whether `presented` counts under these circumstances.
 pub fn verify(view: &dyn View, presented: &Presented, asking: &Asking<'_>) -> Result<Good, Refusal> {
     match presented {
-        Presented::Token(token) => by_row(view, token.id, &token.hash, asking),
-        Presented::Jwt(jwt) => by_row(view, jwt.id, &jwt.hash, asking),
-        Presented::Imported(hash) => match Token::shared_by_hash(view, hash)? {
-            Some(token) => counts(view, &token, asking),
-            None => Err(Denied::of(Reason::Unknown).into()),
-        },
+        Presented::Token(TokenText { id, hash, .. }) | Presented::Jwt(JwtText { id, hash, .. }) => {
+            counts(view, &row(view, Some(*id), hash)??, asking)
+        }
+        Presented::Imported(hash) => counts(view, &row(view, None, hash)??, asking),
         Presented::Service { name, .. } => service(view, name, asking),
         Presented::Cookie(cookie) => portal(view, cookie, asking),
     }
@@ -205,19 +203,20 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
     Ok(Caller { who: Who::Known(Box::new(good.identity)), ip: caller.ip })
 }
 
-fn by_row(view: &dyn View, id: TokenId, hash: &TokenHash, asking: &Asking<'_>) -> Result<Good, Refusal> {
-    let denied = |reason| Denied { reason, token: Some(id) };
-    // A token of another system may happen to be spelled like ours.
-    let Some(token) = Token::shared(view, id)? else {
-        return match Token::shared_by_hash(view, hash)? {
-            Some(token) => counts(view, &token, asking),
-            None => Err(denied(Reason::Unknown).into()),
-        };
-    };
-    if !token.has_hash(hash) {
-        return Err(denied(Reason::Hash).into());
-    }
-    counts(view, &token, asking)
+/// The row that a presented text of that `hash` is the text of: the row of the `id` that it names; where it names none,
+/// or no row has that id, the one that was imported under the hash, as a token of another system may happen to be
+/// spelled like ours. A row that has the id and another hash is nobody's, and no other row is looked for.
+pub fn row(
+    view: &dyn View,
+    id: Option<TokenId>,
+    hash: &TokenHash,
+) -> Result<Result<Arc<Token>, Denied>, Fault> {
+    let own = id.map(|id| Token::shared(view, id)).transpose()?.flatten();
+    Ok(match own {
+        Some(token) if token.has_hash(hash) => Ok(token),
+        Some(_) => Err(Denied { reason: Reason::Hash, token: id }),
+        None => Token::shared_by_hash(view, hash)?.ok_or(Denied { reason: Reason::Unknown, token: id }),
+    })
 }
 
 /// Whether a token whose text was seen to be right counts as a bearer.
