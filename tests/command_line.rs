@@ -393,6 +393,17 @@ fn tokens_of_another_system_go_on_working_after_an_import() {
     daemon.cli(&["import", "import.jsonl"]);
     assert!(!daemon.is_active("old-pat-1"), "a second import revives nothing");
     assert_eq!(daemon.root().all("/v1/admin/tokens?kind=agent").len(), 1);
+    let imports = daemon.root().all("/v1/audit?action=token.import");
+    assert_eq!(imports.len(), 1, "the second has changed nothing: {imports:?}");
+    assert_eq!(imports[0]["params"], json!({"tokens": 5, "owners": 3, "duplicates": 0}));
+    for (owners, action) in
+        [("/v1/users", "user.create"), ("/v1/hosts", "host.create"), ("/v1/clients", "client.create")]
+    {
+        let made = text_of(&daemon.root().all(owners)[0], "id");
+        let entries = daemon.root().all(&format!("/v1/audit?resource={made}"));
+        assert_eq!(entries.iter().map(|entry| text_of(entry, "action")).collect::<Vec<_>>(), [action]);
+        assert_eq!(entries[0]["actor"], imports[0]["actor"]);
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Dice {
     }
 
     fn fresh(&mut self) -> Fresh {
-        Fresh { id: self.bytes(), secret: self.bytes() }
+        Fresh { id: self.bytes(), secret: self.bytes().into() }
     }
 }
 

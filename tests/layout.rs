@@ -154,6 +154,8 @@ const SECRETS: &[(&str, &[&str])] = &[
     ("RootKey", &[]),
     ("Keyring", &[]),
     ("ServiceSecrets", &[]),
+    ("Fresh", &[]),
+    ("FreshHost", &[]),
 ];
 
 /// Types that are made of others show of them in `Debug` what these show of themselves: nothing.

@@ -317,6 +317,31 @@ fn a_pat_never_has_more_than_its_owner_has_now() {
     }
 }
 
+/// Whoever goes by the scope alone must not be told of a right that its owner has lost.
+#[test]
+fn the_scope_that_is_told_of_a_pat_is_what_is_left_of_it_wherever_it_is_told() {
+    let daemon = Daemon::start();
+    daemon.user("stays@example.org", &["admin"]);
+    let admin = daemon.user("admin@example.org", &["admin"]);
+    let pat = text_of(&admin.mint_pat(json!({"name": "n", "scope": "general admin"})), "token");
+    let caller = daemon.bearer(&pat);
+    let told = || {
+        let me = caller.get("/v1/me").expect(200);
+        let introspected = daemon.root().form("/v1/introspect", &[("token", &pat)]).expect(200);
+        let batch = daemon.root().post("/v1/introspect/batch", json!({"tokens": [pat]})).expect(200);
+        let proxy = caller.get("/v1/authorize");
+        let scopes = [&me["credential"]["scope"], &introspected["scope"], &batch["results"][0]["scope"]];
+        let mut told: Vec<String> = scopes.iter().map(|scope| scope.as_str().unwrap().to_owned()).collect();
+        told.push(proxy.header("x-auth-scope").unwrap().to_owned());
+        told
+    };
+    assert_eq!(told(), ["general admin"; 4]);
+    for (groups, left) in [(json!(["operator"]), "general operator"), (json!([]), "general")] {
+        daemon.root().patch(&format!("/v1/users/{}", admin.id), json!({"groups": groups})).expect(200);
+        assert_eq!(told(), [left; 4]);
+    }
+}
+
 /// The methods that a path can have, as `OpenAPI` spells them.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

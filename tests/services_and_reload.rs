@@ -249,6 +249,29 @@ fn at_start_a_bad_secret_turns_its_service_off_loudly() {
     assert!(daemon.stderr().contains("scheduler.secret"), "{}", daemon.stderr());
 }
 
+/// As a bearer it would be taken for a token that nobody knows: accepted by HTTP Basic alone, it would be half a secret.
+#[test]
+fn a_secret_that_is_spelled_like_a_token_of_ours_is_a_mistake_and_works_nowhere() {
+    let token = text::never_minted("pat");
+    let works_anywhere = |daemon: &Daemon, secret: &str| {
+        let client = [("client_id", "scheduler"), ("client_secret", secret), ("token", "x")];
+        works(daemon, secret) || daemon.nobody().form("/v1/introspect", &client).status == 200
+    };
+    let daemon = with_secret_file(&token).start();
+    assert!(!works_anywhere(&daemon, &token));
+    assert!(!slots(&daemon, "scheduler").0);
+    let said = |text: &str| text.contains("line 1: the secret is spelled like a token of bearerd");
+    assert!(said(&daemon.stderr()) && !daemon.stderr().contains(&token), "{}", daemon.stderr());
+    let secret = service_secret("scheduler");
+    daemon.rewrite("scheduler.secret", &secret);
+    daemon.cli(&["reload"]).expect(0);
+    daemon.rewrite("scheduler.secret", format!("{token}\n{secret}\n"));
+    let refused = daemon.cli(&["reload"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(said(&refused.stderr) && !refused.stderr.contains(&token), "{refused:?}");
+    assert!(works_anywhere(&daemon, &secret) && !works_anywhere(&daemon, &token));
+}
+
 #[test]
 fn two_services_with_one_secret_are_both_off() {
     let config = "[services.one]\nsecret_file = \"a\"\n[services.two]\nsecret_file = \"b\"\n[services.three]\nsecret_file = \"c\"\n";

@@ -329,6 +329,28 @@ fn force_brings_back_a_user_who_was_deactivated() {
     other.get("/v1/me").expect(401);
 }
 
+/// An import that came first has made the operator a user, who cannot log in.
+#[test]
+fn force_makes_a_user_whom_an_import_made_the_first_admin() {
+    let daemon = Daemon::start();
+    let line =
+        json!({"sha256": sha256_hex("old-pat"), "kind": "pat", "owner": "anna@example.org", "name": "old"});
+    daemon.rewrite("import.jsonl", format!("{line}\n"));
+    daemon.cli(&["import", "import.jsonl"]).expect(0);
+    let setup = |token: &str| daemon.nobody().post("/v1/setup", body(token, "anna@example.org"));
+    setup(&daemon.install_token()).refused(409, "email_exists");
+    let install_token =
+        |arguments: &[&str]| token_in(daemon.cli(arguments).expect(0), "ist").expect("a token");
+    setup(&install_token(&["install-token"])).refused(409, "email_exists");
+    let made = setup(&install_token(&["install-token", "--force"])).expect(201);
+    let users = daemon.root().all("/v1/users");
+    assert_eq!((users.len(), &users[0]["id"]), (1, &made["user"]["id"]), "the e-mail names that user");
+    assert_eq!(made["user"]["groups"], json!(["admin"]));
+    daemon.bearer(&text_of(&made["session"], "token")).get("/v1/users").expect(200);
+    assert!(daemon.is_active("old-pat"));
+    daemon.cli(&["install-token"]).expect(6);
+}
+
 #[test]
 fn refused_setups_are_one_audit_entry_and_not_one_each() {
     let daemon = Daemon::start();

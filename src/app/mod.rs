@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{
     metrics::Metrics,
@@ -223,17 +224,29 @@ impl App {
     }
 }
 
-/// Fresh random bytes from the operating system. The one place where the daemon draws any.
+/// Fresh random bytes from the operating system.
 pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
-    use rand::TryRng;
-    let mut bytes = [0u8; N];
-    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|_| Failure::NoRandomness)?;
+    let mut bytes = [0; N];
+    draw(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same for what is to be a key or a secret.
+pub fn random_secret<const N: usize>() -> Result<Zeroizing<[u8; N]>, Failure> {
+    let mut bytes = Zeroizing::new([0; N]);
+    draw(&mut *bytes)?;
+    Ok(bytes)
+}
+
+/// The one place where the daemon draws randomness.
+fn draw(bytes: &mut [u8]) -> Result<(), Failure> {
+    use rand::TryRng;
+    rand::rngs::SysRng.try_fill_bytes(bytes).map_err(|_| Failure::NoRandomness)
 }
 
 /// Fresh random bytes for one token.
 pub fn fresh() -> Result<Fresh, Failure> {
-    Ok(Fresh { id: random()?, secret: random()? })
+    Ok(Fresh { id: random()?, secret: random_secret()? })
 }
 
 /// The last use of `token` that is noted in memory and may not have reached the store.

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{App, Failure, Snapshot, keys, random, snapshot::Settling};
+use super::{App, Failure, Snapshot, keys, random, random_secret, snapshot::Settling};
 use crate::{
     config::{Loaded, Located, Sources, locate::KeyringPlace, services::ServiceStatus},
     records::{Action, By, Params, Time, Txn},
@@ -264,7 +264,7 @@ impl App {
         located: &Located,
         running: &Arc<Snapshot>,
     ) -> Result<(Located, Loaded), NotReloaded> {
-        let blinding = random()?;
+        let blinding = random_secret()?;
         let (sources, located, running) =
             (self.reloads.sources.clone(), located.clone(), Arc::clone(running));
         let (store, now) = (self.store.clone(), self.now());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Exit, Stop, offline, output};
 use crate::{
-    app::random,
+    app::random_secret,
     config::{
         ConfigError, Located,
         keyring::{self, KeyringFileFault},
@@ -99,7 +99,7 @@ impl Checked {
     }
 
     fn services(&mut self, located: &Located) -> Result<(), Stop> {
-        let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
+        let blinding = random_secret().map_err(|error| Stop::failed(error.to_string()))?;
         let readings = services::read(&located.settings.services);
         self.remarks.extend(readings.warnings.iter().map(ToString::to_string));
         for (name, status) in &readings.for_start(&blinding).status {

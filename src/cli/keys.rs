@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use clap::Subcommand;
 use hyper::Method;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{
     Common, Exit, Stop,
@@ -13,7 +14,7 @@ use super::{
     output::{self, Column},
 };
 use crate::{
-    app::random,
+    app::random_secret,
     config::{
         keyring::{self, Exchanged, KeyringFileFault},
         locate::KeyringPlace,
@@ -48,7 +49,7 @@ pub(super) enum Keys {
 impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
         match self {
-            Self::New => print(common, &Keyring::generate(name("")?, &fresh()?).map_err(told)?),
+            Self::New => print(common, &Keyring::generate(name("")?, &*fresh()?).map_err(told)?),
             Self::List => {
                 let keys = common.get("/v1/admin/keys")?;
                 if common.json {
@@ -142,7 +143,7 @@ fn read_and_rotated(place: &KeyringPlace) -> Result<(KeyId, Keyring), Stop> {
         id = name(&format!("-{count}"))?;
         count += 1;
     }
-    let new = old.rotated(id.clone(), &fresh()?).map_err(told)?;
+    let new = old.rotated(id.clone(), &*fresh()?).map_err(told)?;
     Ok((id, new))
 }
 
@@ -240,8 +241,8 @@ fn name(tail: &str) -> Result<KeyId, Stop> {
     KeyId::new(&(now.replace([':', 'Z'], "") + tail)).map_err(told)
 }
 
-fn fresh() -> Result<[u8; 32], Stop> {
-    random().map_err(told)
+fn fresh() -> Result<Zeroizing<[u8; 32]>, Stop> {
+    random_secret().map_err(told)
 }
 
 fn told(error: impl std::fmt::Display) -> Stop {

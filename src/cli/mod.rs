@@ -93,7 +93,8 @@ enum Command {
     Status,
     /// Mint a new install token, alone on standard output; the one before dies
     InstallToken {
-        /// Open setup once more though it was completed: how an operator who is locked out comes back
+        /// Open setup though it was completed, and let an e-mail that exists name its user: how an operator who is
+        /// locked out comes back
         #[arg(long)]
         force: bool,
     },

@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 
 use super::{Common, Exit, Stop};
 use crate::{
-    app::random,
+    app::random_secret,
     config::{ConfigError, Located, Sources, load::Loaded, locate::Environment},
     records::By,
     store::{OpenError, Options, Presence, Store, presence},
@@ -37,7 +37,7 @@ pub(super) fn located(common: &Common) -> Result<Located, Stop> {
 
 /// Settings, keys and secrets, read and judged.
 pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
-    let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
+    let blinding = random_secret().map_err(|error| Stop::failed(error.to_string()))?;
     located.load(None, &blinding).map_err(|error| Stop::failed(with_needed_key(located, &error)))
 }
 

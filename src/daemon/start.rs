@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::{Asked, memory};
 use crate::{
     app::{
-        App, Failure, Snapshot, random,
+        App, Failure, Snapshot, random, random_secret,
         reload::{Origin, tell_service},
     },
     config::{
@@ -133,7 +133,7 @@ pub(super) fn open_at(sources: Sources, located: Located, time: TimeSource) -> R
     } else {
         None
     };
-    let loaded = located.load(first_keyring.as_ref(), &random()?).map_err(|fault| {
+    let loaded = located.load(first_keyring.as_ref(), &*random_secret()?).map_err(|fault| {
         let needs = if fault.is_missing_keyring() { Store::needed_key(dir) } else { None };
         match needs {
             Some(needs) => StartError::KeyringMissing { dir: dir.to_owned(), fault, needs },
@@ -144,7 +144,7 @@ pub(super) fn open_at(sources: Sources, located: Located, time: TimeSource) -> R
     let queue_operations_max = loaded.settings.limits.writer_queue;
     let options = Options { time, ..options(queue_operations_max, memory::limit()) };
     let store = if first_start {
-        let fresh = FreshStore { id: random()?, key: Key::new(random()?), nonce: random()? };
+        let fresh = FreshStore { id: random()?, key: Key::new(*random_secret()?), nonce: random()? };
         let founding = Founding::new(loaded.keyring.current(), fresh, now_ms)?;
         Store::create(dir, &founding, &options)?
     } else {
@@ -177,7 +177,7 @@ fn tell(loaded: &Loaded) {
 fn new_keyring(now_ms: u64) -> Result<Keyring, StartError> {
     let day: String = rfc3339(Time::from_unix_millis(now_ms)).chars().take(10).collect();
     let id = KeyId::new(&day).map_err(|_| Failure::Internal)?;
-    Keyring::generate(id, &random()?).map_err(|_| Failure::Internal.into())
+    Keyring::generate(id, &*random_secret()?).map_err(|_| Failure::Internal.into())
 }
 
 #[cfg(test)]

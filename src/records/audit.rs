@@ -122,6 +122,7 @@ actions! {
     EnrollmentRefused "enrollment.refused" "Enrolments were refused.",
     EnrollmentReplayed "enrollment.replayed" "A consumed enrolment token was presented again with another attempt.",
     HostEnroll "host.enroll" "A host was enrolled.",
+    HostCreate "host.create" "A host was made, for a token of another system.",
     HostUpdate "host.update" "A host's record was changed.",
     HostDelete "host.delete" "A host was deleted.",
     HostRotate "host.rotate" "A host's agent token was rotated.",

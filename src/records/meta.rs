@@ -24,7 +24,7 @@ pub mod raw {
 pub struct Setup {
     /// When setup was first completed. Never cleared: it is what keeps a second start from printing a token.
     pub completed_at: Option<Time>,
-    /// Opened once more by an operator who locked everybody out.
+    /// Opened by an operator's force, once more or for the first time: an e-mail that exists names its user.
     pub reopened: bool,
     /// The install token on file.
     pub install_token: Option<TokenId>,

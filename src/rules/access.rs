@@ -127,7 +127,8 @@ impl Identity {
         }
     }
 
-    /// Its scope words, separated by one space; empty where the kind has none.
+    /// Its scope words as they were given, separated by one space; empty where the kind has none. What others
+    /// are told is [`Identity::scope_now`].
     pub fn scope(&self) -> &str {
         self.scoped.as_ref().map_or("", |token| &token.scope)
     }

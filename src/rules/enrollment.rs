@@ -321,7 +321,6 @@ impl Joining {
 }
 
 /// Random bytes for one redemption.
-#[derive(Clone)]
 pub struct FreshHost {
     /// For the host's id.
     pub host: [u8; 10],

@@ -4,8 +4,10 @@
 //! those that it did not get to. Uses nothing up, and notes nothing. The public answer stays uniform: this
 //! one is for the admin socket alone.
 
+use std::sync::Arc;
+
 use super::{
-    Denied, Refusal,
+    Denied, Reason, Refusal,
     access::Identity,
     policy,
     verify::{self, Asking, Presented},
@@ -172,36 +174,36 @@ impl Checks {
         self.add(name, if holds { Outcome::Passed } else { Outcome::Failed }, seen);
     }
 
-    /// The row of an id, and whether the text is its own; else the row of an imported token.
+    /// The row that verification goes by, and whether the text is its own; where it is not, the row that it names.
     fn row(
         &mut self,
         view: &dyn View,
         id: Option<TokenId>,
         hash: &TokenHash,
     ) -> Result<Option<Token>, Fault> {
-        if let Some(id) = id
-            && let Some(token) = Token::by_id(view, id)?
-        {
-            self.pass("row", id.to_string());
-            let same = token.has_hash(hash);
-            self.holds(
-                "hash",
-                same,
-                if same { "the token's own text" } else { "not the text of that token" },
-            );
-            return Ok(Some(token));
+        let found = verify::row(view, id, hash)?;
+        match &found {
+            Ok(token) if id == Some(token.id) => {
+                self.pass("row", token.id.to_string());
+                self.pass("hash", "the token's own text");
+            }
+            Ok(token) => self.pass("row", format!("{}, imported", token.id)),
+            Err(Denied { reason: Reason::Hash, token: Some(named) }) => {
+                self.pass("row", named.to_string());
+                self.fail("hash", "not the text of that token");
+                return Token::by_id(view, *named);
+            }
+            Err(_) => self.fail("row", "there is no such token"),
         }
-        let imported = Token::by_hash(view, hash)?;
-        match &imported {
-            Some(token) => self.pass("row", format!("{}, imported", token.id)),
-            None => self.fail("row", "there is no such token"),
-        }
-        Ok(imported)
+        Ok(found.ok().map(Arc::unwrap_or_clone))
     }
 
     fn cookie_age(&mut self, issued: Time, now: Time) {
-        let young = now < issued.plus(verify::COOKIE_SECONDS_MAX);
-        self.holds("age", young, format!("issued {} s ago", now.since(issued)));
+        let seen = match issued.since(now) {
+            0 => format!("issued {} s ago", now.since(issued)),
+            ahead => format!("issued {ahead} s ahead"),
+        };
+        self.holds("age", verify::cookie_age_counts(issued, now), seen);
     }
 
     fn token(

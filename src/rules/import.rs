@@ -4,6 +4,8 @@
 //! imported before, alive, dead or purged, is a duplicate and revives nothing. Owners that are missing are
 //! made: a user without password or groups, a host, a client. A portion is taken in whole or not at all.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -157,28 +159,40 @@ impl Members {
     }
 }
 
-/// Takes in a portion under one entry. Each line has its random bytes at its place in `fresh`.
+/// Takes in a portion: owners that are missing each under an entry of their own, then all tokens under one. What is
+/// known already leaves no entry. Each line has its random bytes at its place in `fresh`.
 pub fn take_in(txn: &mut Txn<'_>, by: &By, lines: &[Line], fresh: &[FreshIds]) -> Result<Imported, Refusal> {
     let mut imported = Imported::default();
-    let params = Params::none().with("lines", lines.len());
-    txn.entry(by, Action::TokenImport, "import", params)?;
+    let mut hashes = BTreeSet::new();
+    let mut new = Vec::new();
     for (at, (line, fresh)) in lines.iter().zip(fresh).enumerate() {
-        if is_known(txn, &line.hash)? {
+        if !hashes.insert(line.hash.as_bytes()) || is_known(txn, &line.hash)? {
             imported.duplicates.push(at);
             continue;
         }
-        let (owner, made) = owner(txn, &line.owner, fresh.owner)?;
+        let (owner, made) = owner(txn, by, &line.owner, fresh.owner)?;
         if made {
             imported.owners = imported.owners.saturating_add(1);
             imported.new_owners.push(line.owner.told());
         }
-        let token = token(txn, line, owner, fresh.token);
+        imported.tokens = imported.tokens.saturating_add(1);
+        new.push((line, owner, fresh.token));
+    }
+    if new.is_empty() {
+        return Ok(imported);
+    }
+    let params = Params::none()
+        .with("tokens", imported.tokens)
+        .with("owners", imported.owners)
+        .with("duplicates", imported.duplicates.len());
+    txn.entry(by, Action::TokenImport, "import", params)?;
+    for (line, owner, random) in new {
+        let token = token(txn, line, owner, random);
         // One ahead of the clock would keep every real use until then from being written.
         if let Some(at) = line.last_used_at.map(|at| at.min(txn.now())) {
             txn.note(&LastUsed { token: token.id, at, ip: None })?;
         }
         tokens::insert(txn, token)?;
-        imported.tokens = imported.tokens.saturating_add(1);
     }
     Ok(imported)
 }
@@ -212,8 +226,8 @@ fn token(txn: &Txn<'_>, line: &Line, owner: Owner, random: [u8; 10]) -> Token {
     }
 }
 
-/// The owner of that name, and whether it had to be made.
-fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner, bool), Refusal> {
+/// The owner of that name, and whether it had to be made, which has an entry of its own.
+fn owner(txn: &mut Txn<'_>, by: &By, name: &OwnerName, random: [u8; 10]) -> Result<(Owner, bool), Refusal> {
     match name {
         OwnerName::User(email) => {
             if let Some(user) = User::by_email(txn, email)? {
@@ -227,6 +241,8 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
                 service: None,
             };
             let id = UserId::from_parts(txn.now_ms(), txn.in_turn(random));
+            let params = Params::none().with("email", new.email.clone()).with("groups", new.groups.clone());
+            txn.entry(by, Action::UserCreate, id, params)?;
             users::insert(txn, id, new)?;
             Ok((Owner::User(id), true))
         }
@@ -235,6 +251,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
                 return Ok((Owner::Host(host.id), false));
             }
             let id = HostId::from_parts(txn.now_ms(), txn.in_turn(random));
+            txn.entry(by, Action::HostCreate, id, Params::none().with("hostname", hostname.as_str()))?;
             put_host(txn, id, hostname)?;
             Ok((Owner::Host(id), true))
         }
@@ -243,6 +260,7 @@ fn owner(txn: &mut Txn<'_>, name: &OwnerName, random: [u8; 10]) -> Result<(Owner
                 return Ok((Owner::Client(client.id), false));
             }
             let id = ClientId::from_parts(txn.now_ms(), txn.in_turn(random));
+            txn.entry(by, Action::ClientCreate, id, Params::none().with("slug", slug.as_str()))?;
             let name = slug.as_str().to_owned();
             clients::insert(txn, id, slug.clone(), name)?;
             Ok((Owner::Client(id), true))
@@ -352,6 +370,70 @@ mod tests {
         town.shelf.place(&Tombstone { hash: [1; 32], entry: 1 });
         assert_eq!(import(&mut town).duplicates, [0, 1, 2, 3, 4]);
         assert_eq!(of(&town, 1), None);
+    }
+
+    /// Each owner has the entry that such a making has elsewhere, each token that of the import; and rows name the
+    /// entry that wrote them.
+    #[test]
+    fn an_import_is_an_entry_for_each_owner_that_it_made_and_one_for_what_it_took_in() {
+        use crate::rules::town::Town;
+        let mut town = Town::new();
+        let anna = town.user("anna@b.c", &[]);
+        let line = |number: u8, kind: &str, owner: &str| {
+            let line = json!({"sha256": format!("{number:02x}").repeat(32), "kind": kind, "owner": owner,
+                "name": "n"});
+            Line::read(line.as_object().cloned().unwrap(), |_| None).unwrap()
+        };
+        let import = |town: &mut Town, lines: &[Line]| {
+            let fresh: Vec<FreshIds> =
+                (1..9).map(|at| FreshIds { token: [at; 10], owner: [at; 10] }).collect();
+            town.change(|txn, _| take_in(txn, &By::local(7), lines, &fresh)).unwrap()
+        };
+        let lines = [
+            line(1, "pat", "bert@b.c"),
+            line(2, "agent", "web1"),
+            line(3, "link", "acme"),
+            line(4, "pat", "Bert@b.c"),
+            line(5, "pat", "anna@b.c"),
+            line(1, "pat", "carl@b.c"),
+        ];
+        import(&mut town, &lines);
+        let bert = User::by_email(&town.shelf, "bert@b.c").unwrap().unwrap();
+        let host = Host::by_name(&town.shelf, "web1").unwrap().unwrap();
+        let client = Client::by_slug(&town.shelf, "acme").unwrap().unwrap();
+        let told = |entry: &crate::records::audit::Entry| {
+            assert_eq!(entry.actor, crate::records::Actor::Local(7));
+            let params: Value = serde_json::from_str(&entry.params).unwrap();
+            (entry.action.clone(), entry.resource.clone(), params, entry.touched.len())
+        };
+        let entry = |action: &str, resource: String, params: Value, touched: usize| {
+            (action.to_owned(), resource, params, touched)
+        };
+        let entries = town.shelf.audit();
+        assert_eq!(
+            entries[1..].iter().map(told).collect::<Vec<_>>(),
+            [
+                entry("user.create", bert.id.to_string(), json!({"email": "bert@b.c", "groups": []}), 1),
+                entry("host.create", host.id.to_string(), json!({"hostname": "web1"}), 1),
+                entry("client.create", client.id.to_string(), json!({"slug": "acme"}), 1),
+                entry("token.import", "import".into(), json!({"tokens": 5, "owners": 3, "duplicates": 1}), 5),
+            ]
+        );
+        assert_eq!([bert.entry, host.entry, client.entry], [2, 3, 4]);
+        assert_eq!(User::by_id(&town.shelf, anna.id).unwrap().unwrap().entry, 1, "nothing about her changed");
+        for number in 1..=5 {
+            let hash = TokenHash::from_bytes([number; 32]);
+            assert_eq!(Token::by_hash(&town.shelf, &hash).unwrap().unwrap().entry, 5);
+        }
+        // Of what is known already, nothing is left in the log, as of every change that changes nothing.
+        assert_eq!(import(&mut town, &lines).duplicates.len(), lines.len());
+        assert_eq!(import(&mut town, &[]).tokens, 0);
+        assert_eq!(town.shelf.audit().len(), entries.len());
+        town.pass(1);
+        import(&mut town, &[lines[0].clone(), line(6, "pat", "bert@b.c")]);
+        let entries = town.shelf.audit();
+        assert_eq!(entries.len(), 6);
+        assert_eq!(told(&entries[5]).2, json!({"tokens": 1, "owners": 0, "duplicates": 1}));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn wants_token(view: &dyn View) -> Result<bool, Refusal> {
 }
 
 /// Mints an install token; the one before dies. Once setup is complete this refuses, unless `force` opens
-/// it once more.
+/// it once more; whether it was complete or not, `force` lets an e-mail that exists name its user.
 pub fn mint(
     txn: &mut Txn<'_>,
     terms: Terms<'_>,
@@ -37,12 +37,13 @@ pub fn mint(
     }
     let minted = tokens::blank(txn, &terms.settings.tokens.prefix, Kind::Install, Owner::Nobody, None, fresh);
     let action = if reopens { Action::SetupReopen } else { Action::InstallMint };
-    txn.entry(by, action, minted.token.id, Params::none())?;
+    let params = if force { Params::none().with("force", true) } else { Params::none() };
+    txn.entry(by, action, minted.token.id, params)?;
     if let Some(before) = on_file(txn, &setup)? {
         tokens::revoke(txn, before)?;
     }
     setup.install_token = Some(minted.token.id);
-    setup.reopened = setup.reopened || reopens;
+    setup.reopened |= force;
     txn.put(setup)?;
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)
@@ -90,7 +91,7 @@ pub fn accepts(view: &dyn View, presented: Option<&TokenText>) -> Result<(), Ref
 }
 
 /// Makes the first admin and opens its session: token checked and consumed, user, session and entry in one
-/// transaction. Where setup was opened once more, an e-mail that exists names that user, who comes back as
+/// transaction. Where setup was opened by force, an e-mail that exists names that user, who comes back as
 /// an active admin with the new password and without its old sessions.
 pub fn complete(
     txn: &mut Txn<'_>,

@@ -1,11 +1,14 @@
 //! All tokens, as an admin sees them: the list with filters, ending one or many, and looking up one that
 //! somebody found.
 
+use std::sync::Arc;
+
 use super::{
     Refusal,
     access::Authorized,
     pats,
     tokens::{self, Noted, Row},
+    verify,
 };
 use crate::{
     records::{
@@ -114,15 +117,8 @@ fn merged(lists: Vec<Listed<Row>>, limit: usize) -> Listed<Row> {
 
 /// The row of a token that somebody found, whatever its kind and state. Using nothing.
 pub fn lookup(view: &dyn View, found: &Found, now: Time, noted: Noted<'_>) -> Result<Owned, Refusal> {
-    let own = match found.id {
-        Some(id) => Token::by_id(view, id)?.filter(|token| token.has_hash(&found.hash)),
-        None => None,
-    };
-    let token = match own {
-        Some(token) => token,
-        None => Token::by_hash(view, &found.hash)?.ok_or(Refusal::NotFound)?,
-    };
-    Ok(Owned::of(view, tokens::row(view, token, now, noted)?)?)
+    let token = verify::row(view, found.id, &found.hash)?.map_err(|_| Refusal::NotFound)?;
+    Ok(Owned::of(view, tokens::row(view, Arc::unwrap_or_clone(token), now, noted)?)?)
 }
 
 /// What can be told from the text of a token that somebody found.

@@ -2,11 +2,12 @@
 //!
 //! A link for many uses changes nothing when it is followed: its cookie is signed, not stored. A single-use
 //! link is consumed in the transaction that admits, so that of any number of callers one gets in. What a
-//! cookie is worth afterwards is asked of its link and client each time, by [`verify`](super::verify).
+//! cookie is worth afterwards is asked of its link and client each time, by [`verify`].
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
-use super::{Denied, Reason, Refusal, Terms};
+use super::{Denied, Reason, Refusal, Terms, verify};
 use crate::{
     records::{
         Action, Actor, By, Fault, Params, TableId, Time, Txn, View,
@@ -38,18 +39,13 @@ impl Followed {
         }
     }
 
-    /// The row that it is the text of: of that id and hash, or imported under that hash.
+    /// The row that it is the text of.
     fn row(&self, view: &dyn View) -> Result<Token, Refusal> {
-        let imported = |hash| Token::by_hash(view, hash);
         let token = match self {
-            Self::Imported(hash) => imported(hash)?,
-            Self::Ours(text) => match Token::by_id(view, text.id)? {
-                Some(token) if token.has_hash(&text.hash) => Some(token),
-                Some(token) => return Err(Denied { reason: Reason::Hash, token: Some(token.id) }.into()),
-                None => imported(&text.hash)?,
-            },
+            Self::Ours(text) => verify::row(view, Some(text.id), &text.hash)??,
+            Self::Imported(hash) => verify::row(view, None, hash)??,
         };
-        Ok(token.ok_or(Denied::of(Reason::Unknown))?)
+        Ok(Arc::unwrap_or_clone(token))
     }
 }
 

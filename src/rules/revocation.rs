@@ -3,27 +3,33 @@
 //! Every stored token can be ended so, whatever it is for and from wherever it is presented: somebody who
 //! found one does best to end it. A service's secret is no stored token, and nothing happens to it.
 
-use super::{Refusal, tokens, verify::Presented};
-use crate::records::{
-    Action, Actor, By, Fault, Params, Txn, View,
-    client::Client,
-    host::Host,
-    token::{Owner, Token},
-    user::User,
+use std::sync::Arc;
+
+use super::{
+    Refusal, tokens,
+    verify::{self, Presented},
+};
+use crate::{
+    records::{
+        Action, Actor, By, Fault, Params, Txn, View,
+        client::Client,
+        host::Host,
+        token::{Owner, Token},
+        user::User,
+    },
+    token::{TokenText, jwt::JwtText},
 };
 
 /// The stored token that was presented, if its text is right; what state it is in does not matter.
 pub fn find(view: &dyn View, presented: &Presented) -> Result<Option<Token>, Fault> {
-    let (by_id, hash) = match presented {
-        Presented::Token(token) => (Token::by_id(view, token.id)?, &token.hash),
-        Presented::Jwt(jwt) => (Token::by_id(view, jwt.id)?, &jwt.hash),
-        Presented::Imported(hash) => (None, hash),
+    let found = match presented {
+        Presented::Token(TokenText { id, hash, .. }) | Presented::Jwt(JwtText { id, hash, .. }) => {
+            verify::row(view, Some(*id), hash)?
+        }
+        Presented::Imported(hash) => verify::row(view, None, hash)?,
         Presented::Service { .. } | Presented::Cookie(_) => return Ok(None),
     };
-    match by_id {
-        Some(token) => Ok(token.has_hash(hash).then_some(token)),
-        None => Token::by_hash(view, hash),
-    }
+    Ok(found.ok().map(Arc::unwrap_or_clone))
 }
 
 /// Whether there is anything left to end: what is over already needs no change and no entry.

@@ -1,6 +1,8 @@
 //! What tokens of every kind have in common: making a row, ending one, showing one. Each kind's own
 //! conditions stand in its own file.
 
+use zeroize::Zeroizing;
+
 use super::{Refusal, access::Authorized, verify};
 use crate::{
     records::{
@@ -14,13 +16,12 @@ use crate::{
     token::{self, Kind, Prefix, Secret, TokenHash, TokenId},
 };
 
-/// Fresh random bytes for one token: for its id, and for its secret.
-#[derive(Clone)]
+/// Fresh random bytes for one token: for its id, and for its secret. Together they are the token.
 pub struct Fresh {
     /// For the id.
     pub id: [u8; 10],
     /// For the secret.
-    pub secret: [u8; 32],
+    pub secret: Zeroizing<[u8; 32]>,
 }
 
 impl core::fmt::Debug for Fresh {
@@ -242,4 +243,21 @@ pub fn counts(view: &dyn View) -> Result<Vec<(Kind, u64)>, Fault> {
 fn count(txn: &mut Txn<'_>, kind: Kind, by: i64) -> Result<(), Fault> {
     let stored = Count::of(txn, kind)?.stored.saturating_add_signed(by);
     txn.note(&Count { kind, stored })
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    /// Compiles for what is wiped.
+    fn is_wiped(_: &impl ZeroizeOnDrop) {}
+
+    #[test]
+    fn what_a_token_is_made_of_is_wiped_and_does_not_show() {
+        let fresh = Fresh { id: [1; 10], secret: [2; 32].into() };
+        is_wiped(&fresh.secret);
+        assert_eq!(format!("{fresh:?}"), "Fresh(..)");
+    }
 }

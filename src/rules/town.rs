@@ -60,7 +60,7 @@ impl Town {
         id[2..].copy_from_slice(&self.drawn.to_be_bytes());
         let mut secret = [7; 32];
         secret[24..].copy_from_slice(&self.drawn.to_be_bytes());
-        Fresh { id, secret }
+        Fresh { id, secret: secret.into() }
     }
 
     /// Lets time pass.

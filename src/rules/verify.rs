@@ -66,23 +66,22 @@ impl Presented {
         keyring: &Keyring,
         services: &ServiceSecrets,
     ) -> Result<Self, Denied> {
-        if let Spelling::Ours(token) = spelling {
-            return Ok(Self::Token(token));
-        }
-        let is_broken = matches!(spelling, Spelling::OursBroken(_));
-        if (!is_broken || services.has_one_like_a_broken_token())
-            && let Some(found) = services.find(text)
-        {
-            return Ok(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() });
-        }
+        let of_service = || {
+            let found = services.find(text)?;
+            Some(Self::Service { name: found.service.clone(), slot: found.slot.to_owned() })
+        };
         match spelling {
+            // No service has such a secret: that is a mistake of its file.
             Spelling::Ours(token) => Ok(Self::Token(token)),
-            Spelling::OursBroken(_) => Err(Denied::of(Reason::Checksum)),
-            Spelling::Jwt => match jwt::verify(keyring, text) {
-                Ok(jwt) => Ok(Self::Jwt(jwt)),
-                Err(_) => Ok(Self::Imported(TokenHash::of(text))),
-            },
-            Spelling::Foreign(hash) => Ok(Self::Imported(hash)),
+            Spelling::OursBroken(_) => {
+                let found = if services.has_one_like_a_broken_token() { of_service() } else { None };
+                found.ok_or(Denied::of(Reason::Checksum))
+            }
+            Spelling::Jwt => Ok(of_service().unwrap_or_else(|| match jwt::verify(keyring, text) {
+                Ok(jwt) => Self::Jwt(jwt),
+                Err(_) => Self::Imported(TokenHash::of(text)),
+            })),
+            Spelling::Foreign(hash) => Ok(of_service().unwrap_or(Self::Imported(hash))),
             Spelling::Unusable => Err(Denied::of(Reason::Malformed)),
         }
     }
@@ -152,12 +151,10 @@ impl Good {
 /// Whether `presented` counts under these circumstances.
 pub fn verify(view: &dyn View, presented: &Presented, asking: &Asking<'_>) -> Result<Good, Refusal> {
     match presented {
-        Presented::Token(token) => by_row(view, token.id, &token.hash, asking),
-        Presented::Jwt(jwt) => by_row(view, jwt.id, &jwt.hash, asking),
-        Presented::Imported(hash) => match Token::shared_by_hash(view, hash)? {
-            Some(token) => counts(view, &token, asking),
-            None => Err(Denied::of(Reason::Unknown).into()),
-        },
+        Presented::Token(TokenText { id, hash, .. }) | Presented::Jwt(JwtText { id, hash, .. }) => {
+            counts(view, &row(view, Some(*id), hash)??, asking)
+        }
+        Presented::Imported(hash) => counts(view, &row(view, None, hash)??, asking),
         Presented::Service { name, .. } => service(view, name, asking),
         Presented::Cookie(cookie) => portal(view, cookie, asking),
     }
@@ -206,19 +203,20 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
     Ok(Caller { who: Who::Known(Box::new(good.identity)), ip: caller.ip })
 }
 
-fn by_row(view: &dyn View, id: TokenId, hash: &TokenHash, asking: &Asking<'_>) -> Result<Good, Refusal> {
-    let denied = |reason| Denied { reason, token: Some(id) };
-    // A token of another system may happen to be spelled like ours.
-    let Some(token) = Token::shared(view, id)? else {
-        return match Token::shared_by_hash(view, hash)? {
-            Some(token) => counts(view, &token, asking),
-            None => Err(denied(Reason::Unknown).into()),
-        };
-    };
-    if !token.has_hash(hash) {
-        return Err(denied(Reason::Hash).into());
-    }
-    counts(view, &token, asking)
+/// The row that a presented text of that `hash` is the text of: the row of the `id` that it names; where it names none,
+/// or no row has that id, the one that was imported under the hash, as a token of another system may happen to be
+/// spelled like ours. A row that has the id and another hash is nobody's, and no other row is looked for.
+pub fn row(
+    view: &dyn View,
+    id: Option<TokenId>,
+    hash: &TokenHash,
+) -> Result<Result<Arc<Token>, Denied>, Fault> {
+    let own = id.map(|id| Token::shared(view, id)).transpose()?.flatten();
+    Ok(match own {
+        Some(token) if token.has_hash(hash) => Ok(token),
+        Some(_) => Err(Denied { reason: Reason::Hash, token: id }),
+        None => Token::shared_by_hash(view, hash)?.ok_or(Denied { reason: Reason::Unknown, token: id }),
+    })
 }
 
 /// Whether a token whose text was seen to be right counts as a bearer.
@@ -344,7 +342,7 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
         return Err(denied(Reason::Kind).into());
     }
     let issued = Time::from_unix(cookie.issued);
-    if issued > asking.now.plus(CLOCK_SLACK_SECONDS) || asking.now >= issued.plus(COOKIE_SECONDS_MAX) {
+    if !cookie_age_counts(issued, asking.now) {
         return Err(denied(Reason::Expired).into());
     }
     let link = Token::shared(view, cookie.link)?.ok_or_else(|| denied(Reason::Unknown))?;
@@ -356,6 +354,11 @@ fn portal(view: &dyn View, cookie: &CookieText, asking: &Asking<'_>) -> Result<G
 
 /// A cookie that was issued further ahead than this is not ours, or the clock is wrong.
 const CLOCK_SLACK_SECONDS: u64 = 5;
+
+/// Whether a cookie that was issued then is young enough, and not of the future.
+pub fn cookie_age_counts(issued: Time, now: Time) -> bool {
+    issued <= now.plus(CLOCK_SLACK_SECONDS) && now < issued.plus(COOKIE_SECONDS_MAX)
+}
 
 /// Whether `link` still carries those it let in: a consumed one does, a revoked or expired one does not.
 pub fn link_counts(view: &dyn View, link: &Arc<Token>, now: Time) -> Result<Good, Refusal> {

@@ -39,6 +39,7 @@
 //! ```
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use zeroize::Zeroizing;
 
 use super::id::{ID_BYTES, TokenId};
 use super::keyring::{Keyring, RootKey, is_key_id};
@@ -82,7 +83,9 @@ pub fn mint(key: &RootKey, store_id: &[u8; STORE_ID_BYTES], link: TokenId, issue
     let payload: Vec<u8> = [&link.as_bytes()[..], &issued.to_be_bytes()].concat();
     let payload = Base64UrlUnpadded::encode_string(&payload);
     let fields = Fields { key_id: key.id().as_str(), store_id, payload: &payload };
-    let mac = Base64UrlUnpadded::encode_string(&fields.over(|parts| key.cookie().mac(parts)));
+    // The rest of a cookie anybody could write.
+    let mac = Zeroizing::new(fields.over(|parts| key.cookie().mac(parts)));
+    let mac = Zeroizing::new(Base64UrlUnpadded::encode_string(&*mac));
     Secret::new([VERSION, fields.key_id, &payload, &mac].join("."))
 }
 

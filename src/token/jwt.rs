@@ -11,6 +11,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::id::{TokenId, UserId};
 use super::keyring::{KeyId, Keyring, RootKey};
@@ -124,7 +125,9 @@ pub fn mint(key: &RootKey, claims: &Claims) -> Result<Secret, TooLong> {
         exp: claims.exp,
     };
     let signed = [segment(&header)?, segment(&body)?].join(".");
-    let mac = Base64UrlUnpadded::encode_string(&key.jwt().mac(&[signed.as_bytes()]));
+    // The rest of a token anybody could write.
+    let mac = Zeroizing::new(key.jwt().mac(&[signed.as_bytes()]));
+    let mac = Zeroizing::new(Base64UrlUnpadded::encode_string(&*mac));
     let token = Secret::new([signed.as_str(), ".", &mac].concat());
     if token.expose().len() > PRESENTED_BYTES_MAX { Err(TooLong) } else { Ok(token) }
 }

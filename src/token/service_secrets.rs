@@ -6,7 +6,8 @@
 //! the table keep the secrets: it keeps their MACs under a key that the process made for itself.
 //!
 //! What holds of every secret: white space around it is not part of it, nothing left means that it is
-//! not there, and it has 32 to 4096 visible ASCII characters, as nothing else can be sent as a bearer.
+//! not there, and it has 32 to 4096 visible ASCII characters, as nothing else can be sent as a bearer. Nor
+//! is it spelled like a token of ours: that is looked up as one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -106,6 +107,14 @@ pub enum SecretFault {
         /// Which one.
         slot: String,
     },
+    /// A token of ours, of this daemon or of another: as a bearer it would be taken for that, and be nobody's.
+    #[error(
+        "{slot}: the secret is spelled like a token of bearerd, and would be taken for one; make another"
+    )]
+    LikeAToken {
+        /// Which one.
+        slot: String,
+    },
     /// More than [`SLOTS_MAX`].
     #[error("more than 16 secrets")]
     TooMany,
@@ -157,6 +166,9 @@ fn add(slots: &mut Vec<Slot>, name: impl Fn() -> String, text: &str) -> Result<(
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(SecretFault::Unpresentable { slot: name() });
+    }
+    if matches!(spelling(text), Spelling::Ours(_)) {
+        return Err(SecretFault::LikeAToken { slot: name() });
     }
     if slots.len() == SLOTS_MAX {
         return Err(SecretFault::TooMany);
@@ -296,14 +308,7 @@ mod tests {
 
     #[test]
     fn only_a_secret_with_the_outline_of_a_token_is_like_a_broken_one() {
-        let minted = crate::token::text::mint(
-            &crate::token::Prefix::default(),
-            crate::token::Kind::Pat,
-            crate::token::TokenId::from_parts(1, [1; 10]),
-            &[7; 32],
-        );
-        let (last, rest) = (minted.expose().as_bytes()[minted.expose().len() - 1], minted.expose());
-        let broken = format!("{}{}", &rest[..rest.len() - 1], if last == b'0' { '1' } else { '0' });
+        let (minted, broken) = like_a_token();
         for (secret, is_like) in [(A, false), (minted.expose(), false), (broken.as_str(), true)] {
             let slot = Slot { name: "line 1".to_owned(), secret: Secret::new(secret.to_owned()) };
             let services = [Service { name: name("a"), slots: vec![slot] }];
@@ -345,6 +350,33 @@ mod tests {
             fault(format!("{A}{inside}{A}"), SecretFault::Unpresentable { slot: slot() });
         }
         fault([A.as_bytes(), b"\xff"].concat(), SecretFault::NotText);
+    }
+
+    /// A text that is spelled like a token of ours, and the same with a typo in it.
+    fn like_a_token() -> (Secret, String) {
+        let minted = crate::token::text::mint(
+            &crate::token::Prefix::default(),
+            crate::token::Kind::Pat,
+            crate::token::TokenId::from_parts(1, [1; 10]),
+            &[7; 32],
+        );
+        let mut broken = minted.expose().to_owned();
+        let last = broken.pop();
+        broken.push(if last == Some('0') { '1' } else { '0' });
+        (minted, broken)
+    }
+
+    #[test]
+    fn a_secret_that_is_spelled_like_a_token_of_ours_is_a_mistake() {
+        let (minted, broken) = like_a_token();
+        let (minted, slot) = (minted.expose(), |name: &str| name.to_owned());
+        fault(minted, SecretFault::LikeAToken { slot: slot("line 1") });
+        fault(format!("{A}\n {minted}\r\n"), SecretFault::LikeAToken { slot: slot("line 2") });
+        env(&format!("NEW={minted}"), &["NEW"], Err(SecretFault::LikeAToken { slot: slot("NEW") }));
+        lines(&broken, &[("line 1", &broken)]);
+        lines(&format!("{minted}0"), &[("line 1", &format!("{minted}0"))]);
+        let shown = SecretFault::LikeAToken { slot: slot("line 1") };
+        assert!(!format!("{shown} {shown:?}").contains("bdr_"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl World {
         let text = text_of(&told.json, "token");
         let token = self.model.blank(Kind::Install, &text, Owner::Nobody, None);
         self.model.setup.token = Some(self.model.keep(token));
-        self.model.setup.reopened |= !pending;
+        self.model.setup.reopened |= force;
         self.model.log.push(if pending { "install.mint" } else { "setup.reopen" });
     }
 

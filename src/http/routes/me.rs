@@ -103,7 +103,7 @@ impl MeShown {
             credential: CredentialShown {
                 kind: identity.kind.name(),
                 token_id: identity.token.map(|id| id.to_string()),
-                scope: identity.scope().to_owned(),
+                scope: identity.scope_now().into_owned(),
                 expires_at: identity.expires_at.map(rfc3339),
             },
         }

@@ -107,8 +107,11 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
-const INSTALL_TOKEN: Shape =
-    Shape(&[Field::optional("force", body::Kind::Flag, "open setup once more though it was completed")]);
+const INSTALL_TOKEN: Shape = Shape(&[Field::optional(
+    "force",
+    body::Kind::Flag,
+    "open setup though it was completed, and let an e-mail that exists name its user",
+)]);
 
 #[derive(Serialize)]
 struct ReloadedShown {

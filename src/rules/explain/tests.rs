@@ -39,7 +39,7 @@ impl World {
             updated_at: Time::from_unix(1),
             entry: 0,
         };
-        let fresh = Fresh { id: [1; 10], secret: [2; 32] };
+        let fresh = Fresh { id: [1; 10], secret: [2; 32].into() };
         let text = shelf
             .change(NOW.saturating_mul(1000), |txn: &mut Txn<'_>| {
                 let owner = Owner::User(id);
@@ -252,7 +252,7 @@ fn only_four_segments_that_begin_with_a_version_are_a_cookie() {
 #[test]
 fn a_cookie_is_looked_at_by_its_age_and_by_the_link_that_gave_it() {
     let client = crate::token::ClientId::from_parts(0, ME);
-    let of_cookie = |age: u64, change: &dyn Fn(&mut Token), reason, failed: &[&str]| {
+    let of_cookie = |age: i64, change: &dyn Fn(&mut Token), reason, failed: &[&str]| {
         let mut world = World::new(Kind::Link, |token, _| {
             token.owner = Owner::Client(client);
             token.expires_at = None;
@@ -267,13 +267,21 @@ fn a_cookie_is_looked_at_by_its_age_and_by_the_link_that_gave_it() {
             entry: 0,
         });
         let link = text::parse(world.text.expose()).unwrap().id;
-        let cookie = crate::token::cookie::mint(world.keyring.current(), &[0; 16], link, NOW - age);
-        check(&world.explain(cookie.expose(), None), reason, failed);
+        let issued = NOW.checked_add_signed(-age).unwrap();
+        let cookie = crate::token::cookie::mint(world.keyring.current(), &[0; 16], link, issued);
+        let explanation = world.explain(cookie.expose(), None);
+        check(&explanation, reason, failed);
+        let seen = if age < 0 { format!("issued {} s ahead", -age) } else { format!("issued {age} s ago") };
+        assert!(told(&explanation).iter().any(|(name, _, of)| *name == "age" && *of == seen));
     };
+    let most = i64::try_from(verify::COOKIE_SECONDS_MAX).unwrap();
     of_cookie(0, &|_| {}, None, &[]);
-    of_cookie(verify::COOKIE_SECONDS_MAX - 1, &|_| {}, None, &[]);
-    of_cookie(verify::COOKIE_SECONDS_MAX, &|_| {}, Some("expired"), &["age"]);
-    of_cookie(verify::COOKIE_SECONDS_MAX + 1, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(most - 1, &|_| {}, None, &[]);
+    of_cookie(most, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(most + 1, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(-5, &|_| {}, None, &[]);
+    of_cookie(-6, &|_| {}, Some("expired"), &["age"]);
+    of_cookie(-most, &|_| {}, Some("expired"), &["age"]);
     of_cookie(0, &|link| link.consumed_at = Some(Time::from_unix(NOW)), None, &[]);
     of_cookie(0, &|link| link.revoked_at = Some(Time::from_unix(NOW)), Some("revoked"), &["not revoked"]);
 }

@@ -133,6 +133,25 @@ fn setup_that_was_opened_once_more_brings_a_locked_out_admin_back() {
     assert!(town.update(other.id, users::Change { active: Some(false), ..Default::default() }).is_ok());
 }
 
+/// An import may have made that user, or a service.
+#[test]
+fn before_the_first_admin_only_force_lets_an_email_that_exists_name_its_user() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &["reader"]);
+    let email_exists = Refusal::Conflict(Conflict::EmailExists);
+    let token = minted(&mut town, false).unwrap();
+    assert_eq!(redeemed(&mut town, text_of(&token), "anna@example.org", None).unwrap_err(), email_exists);
+    minted(&mut town, true).unwrap();
+    let token = minted(&mut town, false).unwrap();
+    let (admin, _) = redeemed(&mut town, text_of(&token), "Anna@example.org", None).unwrap();
+    assert_eq!((admin.id, admin.groups), (anna.id, vec!["admin".to_owned(), "reader".to_owned()]));
+    assert!(!Setup::of(&town.shelf).unwrap().pending());
+    assert_eq!(minted(&mut town, false).unwrap_err(), Refusal::Conflict(Conflict::SetupComplete));
+    let mints: Vec<String> = town.shelf.audit().into_iter().rev().map(|entry| entry.params).collect();
+    assert_eq!(mints.len(), 5);
+    assert_eq!(&mints[1..4], ["{}", "{\"force\":true}", "{}"]);
+}
+
 /// Nobody deactivated them meanwhile: the new password alone ends the sessions of before.
 #[test]
 fn an_admin_who_comes_back_has_the_new_password_and_name_and_no_session_of_before() {

@@ -47,7 +47,7 @@ impl World {
 
     fn draw(&mut self) -> Fresh {
         self.drawn = self.drawn.saturating_add(1);
-        Fresh { id: [self.drawn; 10], secret: [self.drawn; 32] }
+        Fresh { id: [self.drawn; 10], secret: [self.drawn; 32].into() }
     }
 
     fn client(&mut self, slug: &str) -> ClientId {

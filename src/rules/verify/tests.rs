@@ -137,6 +137,68 @@ fn who_was_let_in_by_a_cookie_is_judged_by_the_link_again() {
     );
 }
 
+/// Whoever asks, and whatever for, finds the same row or none: by the id that a text names, and only where no row has
+/// that id by the hash under which another system's token was taken in.
+#[test]
+fn the_row_of_a_text_is_the_same_to_everybody_who_looks_for_it() {
+    use crate::rules::{explain, import, inventory, revocation};
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let own = town.pat(anna, Wish::default()).unwrap();
+    let like_ours = |id, secret| text::mint(&crate::token::Prefix::default(), Kind::Pat, id, &[secret; 32]);
+    let stranger = like_ours(TokenId::from_parts(1, [1; 10]), 1);
+    let second = like_ours(own.token.id, 2);
+    let other = Secret::new("a token of another spelling".replace(' ', "-"));
+    let taken_in = [&stranger, &second, &other].map(|text| {
+        let line = serde_json::json!({"sha256": TokenHash::of(text.expose()).to_hex(), "kind": "pat",
+            "owner": "bert@example.org", "name": "old"});
+        import::Line::read(line.as_object().cloned().unwrap(), |_| None).unwrap()
+    });
+    let fresh = [1, 2, 3].map(|at| import::FreshIds { token: [at; 10], owner: [at; 10] });
+    let imported = town.change(|txn, _| import::take_in(txn, &By::system(), &taken_in, &fresh)).unwrap();
+    assert_eq!(imported.tokens, 3);
+    let by_hash =
+        |text: &Secret| Token::by_hash(&town.shelf, &TokenHash::of(text.expose())).unwrap().unwrap();
+    let unknown = like_ours(TokenId::from_parts(2, [2; 10]), 4);
+    for (text, row) in [
+        (&own.secret, Ok(own.token.id)),
+        (&stranger, Ok(by_hash(&stranger).id)),
+        (&other, Ok(by_hash(&other).id)),
+        (&second, Err(Reason::Hash)),
+        (&unknown, Err(Reason::Unknown)),
+    ] {
+        let presented = Presented::bearer(text.expose(), &town.keyring, &town.services).unwrap();
+        let asking = Asking { now: town.time(), from: None, kinds: &CredentialKind::ALL, noted: None };
+        let told = |denied: Refusal| match denied {
+            Refusal::Denied(denied) => denied.reason,
+            other => panic!("{other:?}"),
+        };
+        let verified = verify(&town.shelf, &presented, &asking).map(|good| good.token.unwrap().id);
+        assert_eq!(verified.map_err(told), row);
+        let revoked = revocation::find(&town.shelf, &presented).unwrap();
+        assert_eq!(revoked.map(|token| token.id), row.ok());
+        let found = inventory::Found { id: presented.token(), hash: TokenHash::of(text.expose()) };
+        let found = inventory::lookup(&town.shelf, &found, town.time(), &|_| None);
+        assert_eq!(found.map(|owned| owned.row.token.id), row.map_err(|_| Refusal::NotFound));
+        // None of them is a link: which row was found shows in why it is refused.
+        let followed = portal::find(&town.shelf, &Followed::parse(text.expose()).unwrap(), town.time());
+        let denied =
+            Denied { reason: row.err().unwrap_or(Reason::Kind), token: row.ok().or(presented.token()) };
+        assert_eq!(followed.unwrap_err(), denied.into());
+        let circumstances = explain::Circumstances {
+            keyring: &town.keyring,
+            services: &town.services,
+            store_id: &[0; 16],
+            asking,
+            policy: None,
+        };
+        let explained = explain::explain(&town.shelf, text.expose(), &circumstances).unwrap();
+        let failed = explained.checks.iter().find(|check| check.outcome == explain::Outcome::Failed);
+        let at = row.err().map(|reason| if reason == Reason::Hash { "hash" } else { "row" });
+        assert_eq!(failed.map(|check| check.name), at);
+    }
+}
+
 #[test]
 fn a_refusal_for_its_owner_s_sake_names_the_token() {
     let mut town = Town::new();

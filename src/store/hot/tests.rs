@@ -53,7 +53,7 @@ impl Town {
     fn pat(&mut self, name: &str) -> Minted {
         self.drawn += 1;
         let (owner, name) = (Owner::User(self.anna), name.to_owned());
-        let fresh = Fresh { id: [self.drawn; 10], secret: [self.drawn; 32] };
+        let fresh = Fresh { id: [self.drawn; 10], secret: [self.drawn; 32].into() };
         self.change(move |txn| {
             let mut minted = tokens::blank(txn, &Prefix::default(), Kind::Pat, owner, None, &fresh);
             minted.token.name = name;

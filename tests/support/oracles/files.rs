@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use bearerd::config::toml;
 use bearerd::settings::{Settings, limits};
-use bearerd::token::Keyring;
 use bearerd::token::service_secrets::{Slot, parse_env_file, parse_secret_file};
+use bearerd::token::{Keyring, text};
 
 use super::assert_quotes_no_secret;
 
-/// Every secret that is read is 32 to 4096 visible characters, and none stands there twice.
+/// Every secret that is read is 32 to 4096 visible characters and no token of ours, and none stands there twice.
 fn judge_slots(slots: &[Slot]) {
     assert!(slots.len() <= 16);
     let secrets: BTreeSet<&str> = slots.iter().map(|slot| slot.secret.expose()).collect();
@@ -17,6 +17,7 @@ fn judge_slots(slots: &[Slot]) {
     for secret in secrets {
         assert!((32..=4096).contains(&secret.len()));
         assert!(secret.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(text::parse(secret).is_err());
     }
 }
 

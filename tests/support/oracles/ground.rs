@@ -33,7 +33,7 @@ pub struct Draws(u64);
 impl Draws {
     pub fn fresh(&mut self) -> Fresh {
         self.0 += 1;
-        let mut fresh = Fresh { id: [0; 10], secret: [7; 32] };
+        let mut fresh = Fresh { id: [0; 10], secret: [7; 32].into() };
         fresh.id[2..].copy_from_slice(&self.0.to_be_bytes());
         fresh.secret[24..].copy_from_slice(&self.0.to_be_bytes());
         fresh

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bearerd::http::body::json_object;
 use bearerd::http::time::parse_rfc3339;
+use bearerd::records::meta::AuditHead;
 use bearerd::records::{By, Time};
 use bearerd::rules::access::Right;
 use bearerd::rules::import::{FreshIds, Line, take_in};
@@ -116,10 +117,14 @@ fn judge_portion(taken: &[(Map<String, Value>, Line)]) {
     for (hash, members) in &first {
         judge_token(&rows, hash, members);
     }
+    // Each owner has an entry, and what was taken in has one.
+    let entries = |rows: &Rows| AuditHead::of(rows).unwrap().seq;
+    assert_eq!(entries(&rows), imported.owners + u64::from(imported.tokens > 0));
     let again = rows
         .change(NOW * 1000, |txn| take_in(txn, &by, &lines, &fresh(lines.len(), 3)))
         .expect("taken in again");
     assert_eq!((again.tokens, again.owners, again.duplicates.len()), (0, 0, lines.len()), "revived");
+    assert_eq!(entries(&rows), imported.owners + u64::from(imported.tokens > 0), "nothing has changed");
 }
 
 fn judge_token(rows: &Rows, hash: &str, members: &Map<String, Value>) {

@@ -91,7 +91,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn fresh(number: u8) -> Fresh {
-    Fresh { id: [number; 10], secret: [number; 32] }
+    Fresh { id: [number; 10], secret: [number; 32].into() }
 }
 
 const SERVICES: [(&str, &str, &str); 2] = [

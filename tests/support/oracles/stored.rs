@@ -167,7 +167,7 @@ pub fn expiry(input: &[u8]) {
     let rows = Rows::new();
     let txn = Txn::new(&rows, now);
     let owner = Owner::User(UserId::from_bytes([1; 16]));
-    let fresh = Fresh { id: [2; 10], secret: [3; 32] };
+    let fresh = Fresh { id: [2; 10], secret: [3; 32].into() };
     let token = blank(&txn, &Prefix::new("bdr").unwrap(), Kind::Pat, owner, Some(span), &fresh).token;
     let end = cut(wide(now) / 1000 + wide(span));
     assert_eq!(token.expires_at.map(Time::unix), Some(end));

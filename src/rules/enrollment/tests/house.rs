@@ -57,7 +57,7 @@ impl House {
     }
 
     pub(crate) fn fresh(&self) -> Fresh {
-        Fresh { id: self.bytes(), secret: self.bytes() }
+        Fresh { id: self.bytes(), secret: self.bytes().into() }
     }
 
     pub(crate) fn fresh_host(&self) -> FreshHost {
