@@ -4,11 +4,15 @@
 //! every request of a kept connection, also one that was sent ahead. For that it has to know where each
 //! body ends, which a judged head leaves no doubt about.
 
+use zeroize::Zeroizing;
+
 use crate::http::front::{self, Framing, Head, Refusal};
 
 /// The longest line before a chunk: 16 hexadecimal digits and the line end.
 const CHUNK_LINE_BYTES_MAX: usize = 18;
 const LINE_END: &[u8] = b"\r\n";
+/// The longest head that is kept until the next one.
+const LAST_BYTES_MAX: usize = 512;
 
 /// The place in a connection's requests.
 #[derive(Debug)]
@@ -19,6 +23,9 @@ pub(super) struct Gate {
     blank: bool,
     /// Whether a whole head has passed.
     opened: bool,
+    /// The last head that passed, if it was short. It may hold a credential, and is wiped with the connection.
+    last: Zeroizing<Vec<u8>>,
+    last_framing: Framing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +45,15 @@ enum Place {
 }
 
 impl Gate {
-    pub(super) const fn new(head_bytes_max: usize) -> Self {
-        Self { place: Place::Head { scanned: 0 }, head_bytes_max, blank: false, opened: false }
+    pub(super) fn new(head_bytes_max: usize) -> Self {
+        Self {
+            place: Place::Head { scanned: 0 },
+            head_bytes_max,
+            blank: false,
+            opened: false,
+            last: Zeroizing::new(Vec::new()),
+            last_framing: Framing::Length(0),
+        }
     }
 
     /// Whether the next byte belongs to a head, so that a refusal can still be answered by one.
@@ -97,7 +111,7 @@ impl Gate {
                 Ok(LINE_END.len())
             };
         }
-        match front::read(rest, scanned, self.head_bytes_max)? {
+        match self.read(rest, scanned)? {
             Head::Partial { scanned } => {
                 self.place = Place::Head { scanned };
                 Ok(0)
@@ -113,6 +127,25 @@ impl Gate {
                 Ok(bytes)
             }
         }
+    }
+
+    /// Reads a head. A program that asks again and again over one connection mostly sends the same one, which was
+    /// judged.
+    fn read(&mut self, rest: &[u8], scanned: usize) -> Result<Head, Refusal> {
+        if !self.last.is_empty() && rest.starts_with(&self.last) {
+            return Ok(Head::Whole { bytes: self.last.len(), framing: self.last_framing });
+        }
+        let head = front::read(rest, scanned, self.head_bytes_max)?;
+        if let Head::Whole { bytes, framing } = head
+            && bytes <= LAST_BYTES_MAX
+        {
+            // Nothing moves it: that would leave a copy behind.
+            self.last.clear();
+            self.last.reserve_exact(LAST_BYTES_MAX);
+            self.last.extend_from_slice(rest.get(..bytes).unwrap_or_default());
+            self.last_framing = framing;
+        }
+        Ok(head)
     }
 
     fn chunk_size(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
@@ -205,6 +238,29 @@ mod tests {
         check(&format!("{FIVE}12345"), "GET / HTTP/1.1\r\n\r\n", Some(Refusal::Host));
         check(&format!("{CHUNKED}0\r\n\r\n"), "smuggled\r\n\r\n", Some(Refusal::RequestLine));
         check(&format!("{FIVE}12345"), "6\r\n\r\n", Some(Refusal::RequestLine));
+    }
+
+    #[test]
+    fn a_head_that_is_not_quite_the_one_before_is_judged_anew() {
+        let longer = "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n";
+        check(GET, longer, Some(Refusal::Host));
+        check(GET, "GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", Some(Refusal::HeaderLine));
+        check(&format!("{FIVE}12345{FIVE}GET /{GET}{CHUNKED}0\r\n\r\n{FIVE}12345{GET}\r\n{GET}"), "", None);
+        check(&format!("{GET}\r\n{GET}\r\n"), "\r\n", Some(Refusal::RequestLine));
+    }
+
+    #[test]
+    fn the_last_head_is_kept_while_it_is_short_in_a_place_that_does_not_move() {
+        let mut gate = Gate::new(4096);
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(LAST_BYTES_MAX));
+        assert_eq!(gate.admit(GET.as_bytes()), Ok(GET.len()));
+        let place = gate.last.as_ptr();
+        assert_eq!(gate.admit(long.as_bytes()), Ok(long.len()));
+        assert_eq!(*gate.last, GET.as_bytes());
+        assert_eq!(gate.admit(&CHUNKED.as_bytes()[..9]), Ok(0));
+        assert_eq!(gate.admit(CHUNKED.as_bytes()), Ok(CHUNKED.len()));
+        assert_eq!((&gate.last[..], gate.last_framing), (CHUNKED.as_bytes(), Framing::Chunked));
+        assert_eq!(gate.last.as_ptr(), place, "a buffer that grew would have left what it held behind");
     }
 
     #[test]
