@@ -378,3 +378,35 @@ fn a_dry_run_says_what_the_whole_file_comes_to() {
     let told = daemon.cli(&["import", "lines"]);
     assert!(told.stderr.contains("and 2484 more lines"), "{}", told.stderr);
 }
+
+#[test]
+fn what_comes_through_a_pipe_that_has_a_name_is_taken_in() {
+    let daemon = Daemon::start();
+    let lines = |numbers: std::ops::Range<usize>| numbers.map(line).collect::<Vec<_>>().join("\n");
+    let taken = daemon.cli_with(&["import", "/dev/stdin", "--json"], &lines(0..3)).json();
+    assert_eq!(taken["tokens"], 3, "{taken}");
+    let pipe = daemon.file("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let text = lines(0..1_500);
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, text).unwrap()
+    });
+    let taken = daemon.cli(&["import", "pipe", "--json"]).json();
+    writer.join().unwrap();
+    let known = taken["duplicates"].as_array().unwrap().len();
+    assert_eq!((&taken["tokens"], known), (&json!(1_497), 3), "{taken}");
+    assert!(daemon.is_active("old-0") && daemon.is_active("old-1499"));
+    // It is read but once, as standard input is: it says how far it got.
+    let broken = lines(1_500..2_600) + "\n{";
+    let outcome = daemon.cli_with(&["import", "/dev/stdin"], &broken);
+    says(&outcome, FAILED, &["counted from 1001", "1000 tokens were taken in before"]);
+}
+
+#[test]
+fn a_folder_is_no_file_to_import() {
+    let daemon = Daemon::start();
+    let outcome = daemon.cli(&["import", "data"]);
+    says(&outcome, FAILED, &["data is a folder"]);
+    assert!(!outcome.stderr.contains("line 1"), "{outcome:?}");
+}
