@@ -310,6 +310,52 @@ fn another_users_daemon_lets_nobody_in() {
     assert_eq!(files(theirs.path()), [], "nothing half done is left");
 }
 
+#[test]
+fn who_may_open_the_socket_and_nothing_else_has_the_log_checked() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let setup = Setup::new();
+    let sockets = tempfile::tempdir().unwrap();
+    for directory in [setup.path(), sockets.path()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let socket = sockets.path().join("admin.sock");
+    let mut daemon =
+        setup.config(&format!("[server]\nadmin_socket = {socket:?}\n")).service("one", &[]).start();
+    chown(&socket, Some(NOBODY), None).unwrap();
+    let config = daemon.file("bearerd.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let (data, socket) = (daemon.data(), socket.to_str().unwrap());
+    let places = ["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let theirs = tempfile::tempdir().unwrap();
+    chown(theirs.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let check = |more: &[&str]| as_nobody(theirs.path(), &[&["check", "--json"], more].concat());
+    for more in [&places[..], &["--socket", socket]] {
+        let told = check(more).json();
+        assert_eq!((&told["ok"], &told["running"]), (&json!(true), &json!(true)), "{told}");
+        assert!(told["entries"].as_u64().unwrap() > 0, "{told}");
+    }
+    // A configuration of the system's that they may not read does not keep them from it.
+    let mut command = command(theirs.path());
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    command.args(["check", "--json", "--socket", socket]).env("CONFIGURATION_DIRECTORY", daemon.directory());
+    command.uid(NOBODY).gid(NOBODY);
+    let told = run(command, "").json();
+    assert!(told["running"] == true && told["entries"].as_u64().unwrap() > 0, "{told}");
+    assert!(told["left_out"].to_string().contains("the configuration"), "{told}");
+    // One that they name is one that they mean.
+    let kept = as_nobody(theirs.path(), &[&["check"], &places[..]].concat());
+    says(&kept, DENIED, &["bearerd.toml cannot be read"]);
+    fs::write(theirs.path().join("copy"), "").unwrap();
+    let kept = as_nobody(theirs.path(), &[&["restore", "copy"], &places[..]].concat());
+    says(&kept, DENIED, &["bearerd.toml cannot be read"]);
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(daemon.stop().code(), Some(0));
+    let stopped = as_nobody(theirs.path(), &[&["check"], &places[..]].concat());
+    says(&stopped, DENIED, &[data.to_str().unwrap(), "run this as the daemon's user or as root"]);
+}
+
 /// A line of an import.
 fn line(number: usize) -> String {
     let hash = sha256_hex(&format!("old-{number}"));

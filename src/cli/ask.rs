@@ -85,6 +85,16 @@ impl Stop {
         Self { exit, says: format!("{}: {error}", path.display()) }
     }
 
+    /// A configuration that cannot be used, and what is said of it.
+    pub fn of_config(error: &ConfigError, says: String) -> Self {
+        let exit = match error {
+            error if error.is_missing_file() => Exit::NotFound,
+            error if error.is_kept_from_us() => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Self { exit, says }
+    }
+
     /// Nobody listens any more: `bearerd token list | head`.
     pub const fn quietly() -> Self {
         Self { exit: Exit::Done, says: String::new() }
@@ -151,12 +161,7 @@ impl Common {
         if self.config.is_none() || is_said_elsewhere {
             return Ok(Settings::default());
         }
-        let exit = match error {
-            error if error.is_missing_file() => Exit::NotFound,
-            error if error.is_kept_from_us() => Exit::Denied,
-            _ => Exit::Failed,
-        };
-        Err(Stop { exit, says: format!("{error}\nname the daemon by --socket or --data instead") })
+        Err(Stop::of_config(error, format!("{error}\nname the daemon by --socket or --data instead")))
     }
 
     /// Asks, and hands over what a good answer says.

@@ -16,7 +16,7 @@ use crate::{
     app::random,
     config::{
         keyring::{self, Exchanged, KeyringFileFault},
-        locate::KeyringPlace,
+        locate::{KeyringPlace, NoCredentials},
         secret_file::ReadFault,
     },
     http::time::rfc3339,
@@ -124,7 +124,9 @@ fn place(common: &Common) -> Result<KeyringPlace, Stop> {
         Ok(keys) => keys,
         Err(stop) => {
             offline::in_its_absence(common, stop)?;
-            return offline::located(common)?.keyring().map_err(told);
+            let located = offline::located(common)?;
+            let unknown = |error: NoCredentials| Stop::failed(offline::with_advice(&located, &error.into()));
+            return located.keyring().map_err(unknown);
         }
     };
     let file = PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default());

@@ -138,7 +138,8 @@ enum Command {
     },
     /// Replace the store of a stopped daemon by a backup; what ended since stays ended
     Restore(restore::Restore),
-    /// Check the configuration and, while the daemon is stopped, everything that its store holds
+    /// Check the configuration and, while the daemon is stopped, everything that its store holds; of one that runs, its
+    /// audit log
     Check,
     /// The time that the store has seen
     #[command(subcommand)]

@@ -7,7 +7,11 @@ use std::{io, path::PathBuf};
 use super::{Common, Exit, Stop};
 use crate::{
     app::random,
-    config::{ConfigError, Located, Sources, load::Loaded, locate::Environment},
+    config::{
+        ConfigError, Located, Sources,
+        load::Loaded,
+        locate::{Environment, NoCredentials},
+    },
     records::By,
     store::{OpenError, Options, Presence, Store, presence},
 };
@@ -32,22 +36,35 @@ pub(super) fn sources(common: &Common) -> Sources {
 
 /// Where the files of the daemon are, by what the command was told.
 pub(super) fn located(common: &Common) -> Result<Located, Stop> {
-    sources(common).locate().map_err(|error| Stop::failed(error.to_string()))
+    sources(common).locate().map_err(|error| Stop::of_config(&error, error.to_string()))
 }
 
 /// Settings, keys and secrets, read and judged.
 pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
     let blinding = random().map_err(|error| Stop::failed(error.to_string()))?;
-    located.load(None, &blinding).map_err(|error| Stop::failed(with_needed_key(located, &error)))
+    located.load(None, &blinding).map_err(|error| Stop::failed(with_advice(located, &error)))
 }
 
-/// What is wrong; where it is a keyring that is not there, also which key the store needs.
-pub(super) fn with_needed_key(located: &Located, error: &ConfigError) -> String {
+/// What is wrong; of a keyring that is not there, also which key the store needs, and of one that only the daemon is
+/// given, how a command comes by it.
+pub(super) fn with_advice(located: &Located, error: &ConfigError) -> String {
+    if let ConfigError::NoCredentials(NoCredentials(name)) = error {
+        return format!("{error}. {}", credential_advice(name));
+    }
     let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
     match needs {
         Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
         None => error.to_string(),
     }
+}
+
+/// How a command comes by what systemd gives to the daemon alone.
+pub(super) fn credential_advice(name: &str) -> String {
+    format!(
+        "A command is given it by CREDENTIALS_DIRECTORY=DIR, a folder with a file of that name, or by `systemd-run \
+         --pipe --wait --same-dir -p LoadCredential={name}:FILE bearerd ...`, with the LoadCredential= or \
+         LoadCredentialEncrypted= of the daemon's unit"
+    )
 }
 
 /// Opens the store that nobody runs.
@@ -69,12 +86,10 @@ pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
 /// conflict, and one of somebody else is denied.
 #[expect(clippy::needless_pass_by_value, reason = "stands where an error is turned into another")]
 pub(super) fn cannot_open(error: OpenError) -> Stop {
-    let denied =
-        matches!(&error, OpenError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied);
     match &error {
         OpenError::Absent(_) => Stop::not_found(error.to_string()),
         OpenError::InUse(_) => Stop { exit: Exit::Conflict, says: error.to_string() },
-        _ if denied => {
+        error if is_denied(error) => {
             let says = format!("{error}: run this as the daemon's user or as root");
             Stop { exit: Exit::Denied, says }
         }
@@ -82,19 +97,28 @@ pub(super) fn cannot_open(error: OpenError) -> Stop {
     }
 }
 
+/// Whether it is the system that does not let this user in.
+pub(super) fn is_denied(error: &OpenError) -> bool {
+    matches!(error, OpenError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Who runs this command, as the audit log names them.
 pub(super) fn by() -> By {
     By::local(rustix::process::geteuid().as_raw())
 }
 
-/// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs. Whoever
-/// named nothing but a socket means the daemon behind that, and not whatever store lies in this folder.
+/// Whether nothing but a socket was named: that means the daemon behind it, and not whatever store lies in this folder.
+pub(super) fn means_a_socket(common: &Common) -> bool {
+    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
+    names_socket && common.data.is_none() && common.config.is_none()
+}
+
+/// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs.
 pub(super) fn in_its_absence(common: &Common, stop: Stop) -> Result<(), Stop> {
     if stop.exit != Exit::Unreachable {
         return Err(stop);
     }
-    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
-    if names_socket && common.data.is_none() && common.config.is_none() {
+    if means_a_socket(common) {
         let says =
             format!("{}; for the store of a stopped daemon, name that by `--data` or `--config`", stop.says);
         return Err(Stop { says, ..stop });
