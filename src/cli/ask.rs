@@ -39,7 +39,7 @@ pub struct Common {
     /// The configuration file of the daemon
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data directory of the daemon
+    /// The data directory of the daemon; the package's is /var/lib/bearerd
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON, for programs

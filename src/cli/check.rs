@@ -159,7 +159,7 @@ impl Checked {
         let fault = match (presence(&located.data), keyring) {
             (Ok(Presence::Absent), _) => {
                 let dir = located.data.display();
-                let why = format!("the store: there is none in {dir}, and `--data` names another place");
+                let why = format!("the store: there is none in {dir}. {}", offline::why_there(located));
                 let exit = if self.config_file.is_some() { Exit::Done } else { Exit::NotFound };
                 self.instead(common, &why, exit);
                 return Ok(());

@@ -119,7 +119,7 @@ fn rotate(common: &Common) -> Result<(), Stop> {
 }
 
 /// Where the keyring is: the running daemon says so, or else the configuration.
-fn place(common: &Common) -> Result<KeyringPlace, Stop> {
+pub(super) fn place(common: &Common) -> Result<KeyringPlace, Stop> {
     let keys = match common.get("/v1/admin/keys") {
         Ok(keys) => keys,
         Err(stop) => {

@@ -9,8 +9,9 @@ use crate::{
     app::random,
     config::{
         ConfigError, Located, Sources,
+        keyring::KeyringFileFault,
         load::Loaded,
-        locate::{Environment, NoCredentials},
+        locate::{DataNamedBy, Environment, NoCredentials},
     },
     records::By,
     store::{OpenError, Options, Presence, Store, presence},
@@ -45,17 +46,42 @@ pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
     located.load(None, &blinding).map_err(|error| Stop::failed(with_advice(located, &error)))
 }
 
-/// What is wrong; of a keyring that is not there, also which key the store needs, and of one that only the daemon is
-/// given, how a command comes by it.
+/// What is wrong; of a keyring that is not there, also why it was looked for there and which key the store needs, and
+/// of one that only the daemon is given, how a command comes by it.
 pub(super) fn with_advice(located: &Located, error: &ConfigError) -> String {
     if let ConfigError::NoCredentials(NoCredentials(name)) = error {
         return format!("{error}. {}", credential_advice(name));
     }
-    let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
-    match needs {
-        Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
-        None => error.to_string(),
+    if !error.is_missing_keyring() {
+        return error.to_string();
     }
+    let dir = located.data.display();
+    if let Some(needs) = Store::needed_key(&located.data) {
+        return format!("{error}; the store in {dir} needs key {needs}");
+    }
+    match error {
+        ConfigError::Keyring(KeyringFileFault::Missing(_)) => {
+            format!("{error}, or name the data directory that has it. {}", why_there(located))
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Why the data directory is where it is, for who expected it elsewhere.
+pub(super) fn why_there(located: &Located) -> String {
+    let dir = located.data.display();
+    let by = match located.data_named_by {
+        DataNamedBy::Option => "`--data`",
+        DataNamedBy::Setting => "`store.dir`",
+        DataNamedBy::StateDirectory => "$STATE_DIRECTORY",
+        DataNamedBy::Nothing => {
+            return format!(
+                "{dir} is the data directory where neither `--data` nor `store.dir` nor $STATE_DIRECTORY names one; \
+                 that of the packaged daemon is /var/lib/bearerd"
+            );
+        }
+    };
+    format!("{dir} is the data directory because {by} names it")
 }
 
 /// How a command comes by what systemd gives to the daemon alone.
@@ -73,8 +99,8 @@ pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
     if presence(&located.data).map_err(cannot_open)? == Presence::Absent {
         let dir = located.data.display();
         return Err(Stop::not_found(format!(
-            "no daemon answers, and there is no store in {dir}. `bearerd serve --data {dir}` makes one; `--data` \
-             names another place"
+            "no daemon answers, and there is no store in {dir}. `bearerd serve --data {dir}` makes one. {}",
+            why_there(&located)
         )));
     }
     let loaded = loaded(&located)?;

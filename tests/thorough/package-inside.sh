@@ -42,11 +42,17 @@ check "which runs in place of the old" eval 'runs && [ "$(systemctl show -P Main
 check "with what the operator configured" grep -q acme /etc/bearerd/bearerd.toml
 check "whose modes are as before" [ "$(of /etc/bearerd/bearerd.toml)" = root:bearerd:640 ]
 check "and what it kept" bearerd user show kept@example.org
+backed_up() { bearerd backup /root/copy --json | tee /dev/stderr | grep -q '"checked":true'; }
+check "which is backed up, and the backup looked at" backed_up
 
 systemctl disable --now bearerd >&2
 check "an upgrade of a disabled one" dpkg -i /packages/1.0.0-1.deb
 check "leaves it disabled" not systemctl is-enabled --quiet bearerd
 check "and stopped" not runs
+whole() { bearerd check --data /var/lib/bearerd --json | tee /dev/stderr | grep -q '"left_out":\[\]'; }
+check "its store is checked whole where it lies" whole
+check "and replaced by the backup" bearerd restore /root/copy --data /var/lib/bearerd
+check "which is the daemon's own" [ "$(of /var/lib/bearerd/bearerd.redb)" = bearerd:bearerd:600 ]
 systemctl enable --now bearerd >&2
 
 check "it is removed" dpkg -r bearerd
