@@ -21,9 +21,12 @@ use support::daemon::{binary, command};
 use support::*;
 
 const FAILED: i32 = 1;
+const USAGE: i32 = 2;
 const NOT_FOUND: i32 = 3;
 const DENIED: i32 = 4;
+const UNREACHABLE: i32 = 5;
 const CONFLICT: i32 = 6;
+const NOT_ACTIVE: i32 = 10;
 
 /// A user of the system that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -455,4 +458,63 @@ fn a_folder_is_no_file_to_import() {
     let outcome = daemon.cli(&["import", "data"]);
     says(&outcome, FAILED, &["data is a folder"]);
     assert!(!outcome.stderr.contains("line 1"), "{outcome:?}");
+}
+
+#[test]
+fn a_json_object_is_read_as_strictly_as_over_http() {
+    let daemon = Daemon::start();
+    daemon.user("anna@example.org", &[]);
+    let host = daemon.host("web-1");
+    let pat = text_of(&daemon.root().all("/v1/users").remove(0), "id");
+    let rows: &[&[&str]] = &[
+        &["enroll", "create", "--credentials", "-"],
+        &["token", "create", "name", "--user", &pat, "--metadata", "-"],
+        &["host", "credentials", &host.id, "-"],
+        &["host", "update", &host.id, "--facts", "-"],
+    ];
+    let before = daemon.root().all("/v1/audit").len();
+    let long = json!({"filler": "x".repeat(64 * 1024)}).to_string();
+    for arguments in rows {
+        for twice in ["{\"p\":1,\"p\":2}", "{\"a\":{\"p\":1,\"\\u0070\":1}}"] {
+            let outcome = daemon.cli_with(arguments, twice);
+            says(&outcome, USAGE, &["standard input is not a JSON object with each member once"]);
+        }
+        says(&daemon.cli_with(arguments, &long), USAGE, &["standard input is longer than 64 KiB"]);
+        // What a reader of numbers would round is refused by whoever reads it first.
+        let rounded = daemon.cli_with(arguments, "{\"n\":12345678901234567890123}");
+        assert!(rounded.code != 0 && rounded.stderr.contains("exactly"), "{arguments:?}: {rounded:?}");
+    }
+    assert_eq!(daemon.root().all("/v1/audit").len(), before, "nothing was made");
+    fs::write(daemon.file("long"), &long).unwrap();
+    let outcome = daemon.cli(&["enroll", "create", "--credentials", "long"]);
+    says(&outcome, USAGE, &["long is longer than 64 KiB"]);
+    fs::write(daemon.file("binary"), b"\xff").unwrap();
+    let outcome = daemon.cli(&["enroll", "create", "--credentials", "binary"]);
+    says(&outcome, USAGE, &["binary is not UTF-8 text"]);
+    daemon.cli_with(&["enroll", "create", "--credentials", "-"], "{\"p\":1}\n").expect(0);
+}
+
+#[test]
+fn what_can_be_no_token_is_not_active() {
+    let daemon = Daemon::start();
+    for text in ["%".repeat(60_000), "a".repeat(65_536), "a".repeat(100_000)] {
+        let outcome = daemon.cli_with(&["verify", "-"], &text);
+        assert_eq!(outcome.expect(NOT_ACTIVE), "", "{outcome:?}");
+        assert_eq!(
+            daemon.cli_with(&["verify", "-", "--json"], &text).expect(NOT_ACTIVE),
+            "{\"active\":false}\n"
+        );
+    }
+    fs::write(daemon.file("binary"), b"bdr_pat_\xff\n").unwrap();
+    daemon.cli(&["verify", "binary"]).expect(NOT_ACTIVE);
+    let mut piped = Command::new("sh");
+    piped.args(["-c", r#"exec "$0" "$@" <binary"#]).arg(binary()).args(["verify", "-"]);
+    piped.arg("--socket").arg(daemon.socket()).current_dir(daemon.directory());
+    run(piped, "").expect(NOT_ACTIVE);
+    // Who asks why it is so is told.
+    says(&daemon.cli_with(&["explain"], &"a".repeat(100_000)), USAGE, &["longer than 64 KiB"]);
+    // Without a daemon nobody can tell anything.
+    let mut nobody = command(daemon.directory());
+    nobody.args(["verify", "binary", "--socket", "nowhere.sock"]);
+    says(&run(nobody, ""), UNREACHABLE, &["nowhere.sock"]);
 }

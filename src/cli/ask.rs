@@ -26,6 +26,8 @@ use crate::{
 const ID_BYTES_MAX: usize = 40;
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// What asks for a token at a terminal.
+const TOKEN_PROMPT: &str = "Token: ";
 
 /// What the options are listed under that every command takes, apart from those that are its own.
 const EVERYWHERE: &str = "Options of every command";
@@ -322,12 +324,25 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
 
 /// A token, read as a secret is. Whoever gave it as an argument, where a file is named, does not see it repeated.
 pub fn token(from: Option<&Path>) -> Result<Zeroizing<String>, Stop> {
-    secret(from, "Token: ").map_err(|stop| match from {
+    secret(from, TOKEN_PROMPT).map_err(|stop| not_as_an_argument(from, stop))
+}
+
+/// The same to be judged: none where what is there can be no token, because it is longer than any or no text.
+pub fn token_if_any(from: Option<&Path>) -> Result<Option<Zeroizing<String>>, Stop> {
+    let bytes = secret_bytes(from, TOKEN_PROMPT).map_err(|stop| not_as_an_argument(from, stop))?;
+    match judged(&bytes) {
+        Ok(text) => something(from, text.trim()).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+fn not_as_an_argument(from: Option<&Path>, stop: Stop) -> Stop {
+    match from {
         Some(path) if path != Path::new("-") && path.symlink_metadata().is_err() => Stop::not_found(
             "there is no such file; a token is read from standard input or a file, never from an argument",
         ),
         Some(_) | None => stop,
-    })
+    }
 }
 
 /// A password, read as a secret is: all of it up to the end of the line that it may stand on, since white space
@@ -350,23 +365,49 @@ fn something(from: Option<&Path>, text: &str) -> Result<Zeroizing<String>, Stop>
 }
 
 fn secret_text(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
+    let bytes = secret_bytes(from, prompt)?;
+    match judged(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(what) => Err(Stop::usage(format!("{} {what}", source(from)))),
+    }
+}
+
+/// Where a secret comes from, for people.
+pub fn source(from: Option<&Path>) -> String {
+    match from {
+        Some(path) if path != Path::new("-") => path.display().to_string(),
+        Some(_) | None => "standard input".to_owned(),
+    }
+}
+
+/// The text of a secret, or why it is none.
+fn judged(bytes: &[u8]) -> Result<&str, &'static str> {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+        return Err("is longer than 64 KiB");
+    }
+    str::from_utf8(bytes).map_err(|_| "is not UTF-8 text")
+}
+
+/// What is there, one byte beyond the most at which a secret ends included, so that nobody takes a part for it.
+fn secret_bytes(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Stop> {
     let unreadable = |what: &str, error: io::Error| Stop::failed(format!("{what}: {error}"));
-    let mut text = Zeroizing::new(String::new());
+    let most = SECRET_BYTES_MAX.saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::new());
     match from {
         Some(path) if path != Path::new("-") => {
             let file = fs::File::open(path).map_err(|error| Stop::of_file(path, &error))?;
-            let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(|error| Stop::of_file(path, &error))?;
+            file.take(most).read_to_end(&mut bytes).map_err(|error| Stop::of_file(path, &error))?;
         }
         None if io::stdin().is_terminal() => {
-            *text = rpassword::prompt_password(prompt).map_err(|error| unreadable("the terminal", error))?;
+            let typed = rpassword::prompt_password(prompt);
+            *bytes = typed.map_err(|error| unreadable("the terminal", error))?.into_bytes();
         }
         Some(_) | None => {
-            let read = io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text);
+            let read = io::stdin().take(most).read_to_end(&mut bytes);
             read.map_err(|error| unreadable("standard input", error))?;
         }
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]

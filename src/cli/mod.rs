@@ -157,6 +157,8 @@ enum Command {
         folder: Option<PathBuf>,
     },
     /// Say whether a token is active; the exit code is 0 if it is, 10 if not
+    ///
+    /// Of a token whose uses are counted it is one use, as every verification is. `explain` asks without using it.
     Verify {
         /// A file with the token; without, or with `-`, it is read from standard input
         from: Option<PathBuf>,
