@@ -314,6 +314,33 @@ fn another_users_daemon_lets_nobody_in() {
 }
 
 #[test]
+fn a_file_or_folder_of_somebody_else_is_denied_wherever_it_is_named() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let closed = tempfile::tempdir().unwrap();
+    let theirs = tempfile::tempdir().unwrap();
+    chown(theirs.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let named = closed.path().join("named");
+    fs::write(&named, "").unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let named = named.to_str().unwrap();
+    let rows: &[&[&str]] = &[
+        &["man", named],
+        &["restore", named],
+        &["check", "--config", named],
+        &["status", "--config", named],
+        &["compact", "--config", named],
+        &["keys", "rotate", "--config", named],
+        &["restore", "copy", "--config", named],
+    ];
+    fs::write(theirs.path().join("copy"), "").unwrap();
+    for arguments in rows {
+        says(&as_nobody(theirs.path(), arguments), DENIED, &[named]);
+    }
+}
+
+#[test]
 fn who_may_open_the_socket_and_nothing_else_has_the_log_checked() {
     if !is_root() || !anybody_may_run(&binary()) {
         return skip("needs root, and a binary that everybody may run");

@@ -257,7 +257,7 @@ fn manual(folder: Option<&Path>) -> Result<(), Stop> {
             .map_err(|error| Stop::failed(error.to_string()))?;
         return output::line(String::from_utf8_lossy(&page).trim_end());
     };
-    let failed = |error: std::io::Error| Stop::failed(format!("{}: {error}", folder.display()));
+    let failed = |error: std::io::Error| Stop::of_file(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Line::command(), folder).map_err(failed)
 }
