@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::{load, load::ConfigError, locate, span},
     settings::{Bounds, Settings},
+    token::TokenId,
 };
 
 /// The longest id that is repeated in an error, in bytes.
@@ -100,6 +101,13 @@ impl Stop {
     /// Nobody listens any more: `bearerd token list | head`.
     pub const fn quietly() -> Self {
         Self { exit: Exit::Done, says: String::new() }
+    }
+
+    /// Says on standard error what there is to say.
+    pub fn tell(&self) {
+        if !self.says.is_empty() {
+            output::tell(&format!("bearerd: {}", self.says));
+        }
     }
 
     /// What the daemon's refusal is as an exit code.
@@ -289,13 +297,32 @@ fn missing(target: &str) -> Option<String> {
     let noun = noun(segments.next()?)?;
     let id = form_urlencoded::parse(segments.next()?.as_bytes()).next()?.0.into_owned();
     match (noun, id.as_str()) {
-        ("token", "lookup") => Some("that is no token of this daemon".to_owned()),
-        // So long is no id: it may be a token, which is not to be repeated.
-        (noun, id) if id.len() > ID_BYTES_MAX => Some(format!(
-            "there is no {noun} of that id; the text of a token is read from standard input alone"
+        ("token", "lookup") => Some(
+            "that is no token of this daemon; the secret of a service is in no store, and is ended in its file"
+                .to_owned(),
+        ),
+        // These routes know no other kind, and the token may well be there.
+        ("token", id) if path.starts_with("/v1/tokens/") => Some(format!(
+            "there is no personal access token {}; tokens of other kinds can only be shown and revoked",
+            output::shown(id)
         )),
         _ => Some(format!("there is no {noun} {}", output::shown(&id))),
     }
+}
+
+/// The id of a token, as an argument.
+pub fn token_id(text: &str) -> Result<TokenId, Stop> {
+    TokenId::parse(text)
+        .map_err(|_| no_id(text, "is not the id of a token, which is token_ and 26 characters"))
+}
+
+/// An argument that is no id, before anything is asked by it.
+pub fn no_id(text: &str, why: &str) -> Stop {
+    // So long is no id: it may be a token, which is not to be repeated.
+    if text.len() > ID_BYTES_MAX {
+        return Stop::usage(format!("that {why}; the text of a token is read from standard input alone"));
+    }
+    Stop::usage(format!("{} {why}", output::shown(text)))
 }
 
 fn noun(collection: &str) -> Option<&'static str> {
@@ -420,15 +447,25 @@ mod tests {
         assert_eq!(told("/v1/hosts/host_1/rotate"), "there is no host host_1");
         assert_eq!(told("/v1/admin/tokens/a%20b"), "there is no token a b");
         assert_eq!(told("/v1/users/user_1/tokens?limit=1"), "there is no user user_1");
-        assert_eq!(told("/v1/admin/tokens/lookup"), "that is no token of this daemon");
-        assert_eq!(
-            told(&format!("/v1/hosts/{}", "x".repeat(40))),
-            format!("there is no host {}", "x".repeat(40))
-        );
-        let long = told(&format!("/v1/admin/tokens/{}", "x".repeat(41)));
-        assert!(long.starts_with("there is no token of that id") && !long.contains("xx"), "{long}");
+        assert!(told("/v1/admin/tokens/lookup").starts_with("that is no token of this daemon"));
+        for target in ["/v1/tokens/token_1", "/v1/tokens/token_1/rotate"] {
+            assert!(told(target).starts_with("there is no personal access token token_1;"), "{target}");
+        }
         assert_eq!(missing("/v1/users?limit=1"), None);
         assert_eq!(missing("/v1/admin/status"), None);
+    }
+
+    #[test]
+    fn what_is_no_id_is_wrong_usage_and_not_repeated_where_it_may_be_a_token() {
+        assert!(token_id("token_01jd8w3m5ze8vr3pa0n2q9k6ms").is_ok());
+        for text in ["", "revoke", "a/b", "user_01jd8w3m5ze8vr3pa0n2q9k6ms", &"x".repeat(40)] {
+            let stop = token_id(text).unwrap_err();
+            assert_eq!(stop.exit, Exit::Usage);
+            assert!(stop.says.starts_with(&format!("{text} is not the id")), "{}", stop.says);
+        }
+        let long = token_id(&"x".repeat(41)).unwrap_err().says;
+        assert!(long.starts_with("that is not the id") && !long.contains("xx"), "{long}");
+        assert!(long.ends_with("read from standard input alone"), "{long}");
     }
 
     #[test]

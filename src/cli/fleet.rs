@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, rows, secret, source, span},
+    ask::{Common, encoded, rows, secret, source, span, token_id},
     output::Column,
 };
 use crate::{
@@ -95,7 +95,7 @@ impl Enroll {
                 common.minted(&minted, "token")
             }
             Self::List { limit } => common.list("/v1/enrollments", ENROLLMENTS, limit),
-            Self::Revoke { id } => end(common, &format!("/v1/enrollments/{}", encoded(&id)), "revoked"),
+            Self::Revoke { id } => end(common, &format!("/v1/enrollments/{}", token_id(&id)?), "revoked"),
         }
     }
 }
@@ -343,7 +343,7 @@ impl Link {
                 }
                 common.minted(&minted, "url")
             }
-            Self::Revoke { id } => end(common, &format!("/v1/links/{}", encoded(&id)), "revoked"),
+            Self::Revoke { id } => end(common, &format!("/v1/links/{}", token_id(&id)?), "revoked"),
         }
     }
 }

@@ -197,9 +197,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match command.run(line.common) {
         Ok(exit) => exit,
         Err(stop) => {
-            if !stop.says.is_empty() {
-                output::tell(&format!("bearerd: {}", stop.says));
-            }
+            stop.tell();
             stop.exit
         }
     }
