@@ -524,7 +524,7 @@ fn a_json_object_is_read_as_strictly_as_over_http() {
 #[test]
 fn what_can_be_no_token_is_not_active() {
     let daemon = Daemon::start();
-    for text in ["%".repeat(60_000), "a".repeat(65_536), "a".repeat(100_000)] {
+    for text in ["%".repeat(4_096), "%".repeat(60_000), "a".repeat(65_536), "a".repeat(100_000)] {
         let outcome = daemon.cli_with(&["verify", "-"], &text);
         assert_eq!(outcome.expect(NOT_ACTIVE), "", "{outcome:?}");
         assert_eq!(

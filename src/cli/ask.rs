@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{load, load::ConfigError, locate, span},
     settings::{Bounds, Settings},
-    token::TokenId,
+    token::{TokenId, text::PRESENTED_BYTES_MAX},
 };
 
 /// The longest id that is repeated in an error, in bytes.
@@ -357,9 +357,9 @@ pub fn token(from: Option<&Path>) -> Result<Zeroizing<String>, Stop> {
 /// The same to be judged: none where what is there can be no token, because it is longer than any or no text.
 pub fn token_if_any(from: Option<&Path>) -> Result<Option<Zeroizing<String>>, Stop> {
     let bytes = secret_bytes(from, TOKEN_PROMPT).map_err(|stop| not_as_an_argument(from, stop))?;
-    match judged(&bytes) {
-        Ok(text) => something(from, text.trim()).map(Some),
-        Err(_) => Ok(None),
+    match judged(&bytes).map(str::trim) {
+        Ok(text) if text.len() <= PRESENTED_BYTES_MAX => something(from, text).map(Some),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 
