@@ -545,3 +545,14 @@ fn what_can_be_no_token_is_not_active() {
     nobody.args(["verify", "binary", "--socket", "nowhere.sock"]);
     says(&run(nobody, ""), UNREACHABLE, &["nowhere.sock"]);
 }
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_named_with_what_is_wrong() {
+    let setup = Setup::new();
+    let data = setup.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+    let said = format!("the data directory {}: everybody can put files in it", data.display());
+    let failed = setup.does_not_start();
+    assert!(failed.stderr.contains(&said), "{}", failed.stderr);
+}

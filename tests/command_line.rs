@@ -200,7 +200,9 @@ fn explain_prints_every_check() {
     }
     anna.delete(&format!("/v1/tokens/{}", text_of(&made, "id"))).expect(204);
     let explained = daemon.cli_with(&["explain"], &token);
-    assert!(line(explained.expect(0), "not revoked").starts_with("failed at "), "{}", explained.stdout);
+    let revoked = line(explained.expect(0), "not revoked");
+    let at = revoked.strip_prefix("failed at ").unwrap_or_else(|| panic!("{}", explained.stdout));
+    assert!(text::parse_time(at).is_some(), "a time as people and programs write it: {at}");
     let unknown = daemon.cli_with(&["explain"], "nonsense");
     assert_eq!(line(unknown.expect(0), "row"), "failed there is no such token");
 }
@@ -693,4 +695,21 @@ fn of_several_tokens_that_are_not_there_each_is_told_in_its_turn() {
     assert_eq!(outcome.expect(3), "");
     let told: Vec<&str> = outcome.stderr.lines().filter_map(|line| line.split_whitespace().last()).collect();
     assert_eq!(told, [one, two, three], "{outcome:?}");
+}
+
+#[test]
+fn who_did_something_is_named_by_id_or_e_mail() {
+    let daemon = Daemon::start();
+    let admin = daemon.first_admin();
+    admin.post("/v1/clients", json!({"slug": "acme", "name": "Acme"})).expect(201);
+    let listed = |actor: &str| daemon.cli(&["audit", "list", "--actor", actor, "--json"]).json();
+    let by_id = listed(&admin.id);
+    assert!(by_id.to_string().contains("client.create"), "{by_id}");
+    assert_eq!(listed("first@example.org"), by_id);
+    let tail = daemon.cli(&["audit", "tail", "--actor", "FIRST@example.org"]);
+    assert!(tail.expect(0).contains("client.create"), "{tail:?}");
+    assert!(listed("system").to_string().contains("install.mint"));
+    let nobody = daemon.cli(&["audit", "list", "--actor", "nobody@example.org"]);
+    assert_eq!(nobody.expect(3), "");
+    assert!(nobody.stderr.contains("there is no user nobody@example.org"), "{nobody:?}");
 }
