@@ -259,3 +259,25 @@ fn a_keyring_that_only_systemd_hands_out_is_left_out() {
     .json();
     assert!(whole["left_out"] == json!([]) && whole["rows"].as_u64().unwrap() > 0, "{whole}");
 }
+
+#[test]
+fn a_store_that_somebody_has_and_about_which_nobody_answers_is_not_called_well() {
+    let daemon = Daemon::start();
+    fs::rename(daemon.socket(), daemon.file("elsewhere.sock")).unwrap();
+    let check = |more: &[&str]| {
+        let mut command = support::daemon::command(daemon.directory());
+        command.args(["check", "--data", "data"]).args(more);
+        // A directory without a configuration, whatever the machine has.
+        command.env("CONFIGURATION_DIRECTORY", daemon.data());
+        cli::run(command, "")
+    };
+    let outcome = check(&[]);
+    assert_eq!(outcome.expect(5), "");
+    assert!(outcome.stderr.contains("nothing was looked at"), "{outcome:?}");
+    let configured = check(&["--config", "bearerd.toml"]);
+    assert_eq!(configured.expect(0), "");
+    assert!(configured.stderr.contains("bearerd.toml; the store was not looked at"), "{configured:?}");
+    let asked = check(&["--socket", "elsewhere.sock"]);
+    assert_eq!(asked.expect(0), "");
+    assert!(asked.stderr.contains("entries of the audit log"), "{asked:?}");
+}

@@ -253,6 +253,8 @@ impl Checked {
 
     fn nobody_tells(&mut self, stop: &Stop) {
         self.left_out.push(format!("the audit log, about which nobody could be asked: {}", stop.says));
+        // Without a configuration, nothing at all was looked at.
+        self.unseen = self.config_file.is_none().then_some(stop.exit);
     }
 
     fn exit(&self) -> Exit {

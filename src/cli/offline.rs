@@ -85,7 +85,7 @@ pub(super) fn why_there(located: &Located) -> String {
 }
 
 /// How a command comes by what systemd gives to the daemon alone.
-pub(super) fn credential_advice(name: &str) -> String {
+fn credential_advice(name: &str) -> String {
     format!(
         "A command is given it by CREDENTIALS_DIRECTORY=DIR, a folder with a file of that name, or by `systemd-run \
          --pipe --wait --same-dir -p LoadCredential={name}:FILE bearerd ...`, with the LoadCredential= or \
