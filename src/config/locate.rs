@@ -247,8 +247,6 @@ mod tests {
 
     #[test]
     fn the_data_directory_is_the_first_that_is_named() {
-        let state = environment(&[("STATE_DIRECTORY", "/var/lib/bearerd")]);
-        let configured = settings("[store]\ndir = \"/srv\"");
         #[track_caller]
         fn check(
             named: Option<&str>,
@@ -261,6 +259,8 @@ mod tests {
             let by = DataNamedBy::of(named, settings, environment);
             assert_eq!((found.as_path(), by), (Path::new(expected.0), expected.1));
         }
+        let state = environment(&[("STATE_DIRECTORY", "/var/lib/bearerd")]);
+        let configured = settings("[store]\ndir = \"/srv\"");
         let (none, nowhere) = (settings(""), environment(&[]));
         check(Some("/named"), &configured, &state, ("/named", DataNamedBy::Option));
         check(None, &configured, &state, ("/srv", DataNamedBy::Setting));
