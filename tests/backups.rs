@@ -112,3 +112,16 @@ fn each_backup_under_a_stream_of_writes_is_an_exact_prefix_of_what_was_acknowled
         fs::remove_file(file).unwrap();
     }
 }
+
+#[test]
+fn a_backup_that_is_made_from_elsewhere_is_opened_with_the_keyring_that_the_daemon_has() {
+    let daemon = Daemon::start();
+    let away = tempfile::tempdir().unwrap();
+    let socket = daemon.socket();
+    let backup = |name: &str| {
+        cli::alone(away.path(), &["backup", name, "--json", "--socket", socket.to_str().unwrap()]).json()
+    };
+    assert_eq!(backup("one")["checked"], true);
+    std::fs::rename(daemon.data().join("keyring"), daemon.file("elsewhere")).unwrap();
+    assert_eq!(backup("two")["checked"], false);
+}

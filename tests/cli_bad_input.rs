@@ -21,9 +21,12 @@ use support::daemon::{binary, command};
 use support::*;
 
 const FAILED: i32 = 1;
+const USAGE: i32 = 2;
 const NOT_FOUND: i32 = 3;
 const DENIED: i32 = 4;
+const UNREACHABLE: i32 = 5;
 const CONFLICT: i32 = 6;
+const NOT_ACTIVE: i32 = 10;
 
 /// A user of the system that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -310,6 +313,79 @@ fn another_users_daemon_lets_nobody_in() {
     assert_eq!(files(theirs.path()), [], "nothing half done is left");
 }
 
+#[test]
+fn a_file_or_folder_of_somebody_else_is_denied_wherever_it_is_named() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let closed = tempfile::tempdir().unwrap();
+    let theirs = tempfile::tempdir().unwrap();
+    chown(theirs.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let named = closed.path().join("named");
+    fs::write(&named, "").unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let named = named.to_str().unwrap();
+    let rows: &[&[&str]] = &[
+        &["man", named],
+        &["restore", named],
+        &["check", "--config", named],
+        &["status", "--config", named],
+        &["compact", "--config", named],
+        &["keys", "rotate", "--config", named],
+        &["restore", "copy", "--config", named],
+    ];
+    fs::write(theirs.path().join("copy"), "").unwrap();
+    for arguments in rows {
+        says(&as_nobody(theirs.path(), arguments), DENIED, &[named]);
+    }
+}
+
+#[test]
+fn who_may_open_the_socket_and_nothing_else_has_the_log_checked() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let setup = Setup::new();
+    let sockets = tempfile::tempdir().unwrap();
+    for directory in [setup.path(), sockets.path()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let socket = sockets.path().join("admin.sock");
+    let mut daemon =
+        setup.config(&format!("[server]\nadmin_socket = {socket:?}\n")).service("one", &[]).start();
+    chown(&socket, Some(NOBODY), None).unwrap();
+    let config = daemon.file("bearerd.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let (data, socket) = (daemon.data(), socket.to_str().unwrap());
+    let places = ["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let theirs = tempfile::tempdir().unwrap();
+    chown(theirs.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let check = |more: &[&str]| as_nobody(theirs.path(), &[&["check", "--json"], more].concat());
+    for more in [&places[..], &["--socket", socket]] {
+        let told = check(more).json();
+        assert_eq!((&told["ok"], &told["running"]), (&json!(true), &json!(true)), "{told}");
+        assert!(told["entries"].as_u64().unwrap() > 0, "{told}");
+    }
+    // A configuration of the system's that they may not read does not keep them from it.
+    let mut command = command(theirs.path());
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    command.args(["check", "--json", "--socket", socket]).env("CONFIGURATION_DIRECTORY", daemon.directory());
+    command.uid(NOBODY).gid(NOBODY);
+    let told = run(command, "").json();
+    assert!(told["running"] == true && told["entries"].as_u64().unwrap() > 0, "{told}");
+    assert!(told["left_out"].to_string().contains("the configuration"), "{told}");
+    // One that they name is one that they mean.
+    let kept = as_nobody(theirs.path(), &[&["check"], &places[..]].concat());
+    says(&kept, DENIED, &["bearerd.toml cannot be read"]);
+    fs::write(theirs.path().join("copy"), "").unwrap();
+    let kept = as_nobody(theirs.path(), &[&["restore", "copy"], &places[..]].concat());
+    says(&kept, DENIED, &["bearerd.toml cannot be read"]);
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(daemon.stop().code(), Some(0));
+    let stopped = as_nobody(theirs.path(), &[&["check"], &places[..]].concat());
+    says(&stopped, DENIED, &[data.to_str().unwrap(), "run this as the daemon's user or as root"]);
+}
+
 /// A line of an import.
 fn line(number: usize) -> String {
     let hash = sha256_hex(&format!("old-{number}"));
@@ -377,4 +453,106 @@ fn a_dry_run_says_what_the_whole_file_comes_to() {
     assert_eq!(done, json!({"tokens": 2_503, "owners": 8, "duplicates": [2_503], "dry_run": false}));
     let told = daemon.cli(&["import", "lines"]);
     assert!(told.stderr.contains("and 2484 more lines"), "{}", told.stderr);
+}
+
+#[test]
+fn what_comes_through_a_pipe_that_has_a_name_is_taken_in() {
+    let daemon = Daemon::start();
+    let lines = |numbers: std::ops::Range<usize>| numbers.map(line).collect::<Vec<_>>().join("\n");
+    let taken = daemon.cli_with(&["import", "/dev/stdin", "--json"], &lines(0..3)).json();
+    assert_eq!(taken["tokens"], 3, "{taken}");
+    let pipe = daemon.file("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let text = lines(0..1_500);
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, text).unwrap()
+    });
+    let taken = daemon.cli(&["import", "pipe", "--json"]).json();
+    writer.join().unwrap();
+    let known = taken["duplicates"].as_array().unwrap().len();
+    assert_eq!((&taken["tokens"], known), (&json!(1_497), 3), "{taken}");
+    assert!(daemon.is_active("old-0") && daemon.is_active("old-1499"));
+    // It is read but once, as standard input is: it says how far it got.
+    let broken = lines(1_500..2_600) + "\n{";
+    let outcome = daemon.cli_with(&["import", "/dev/stdin"], &broken);
+    says(&outcome, FAILED, &["counted from 1001", "1000 tokens were taken in before"]);
+}
+
+#[test]
+fn a_folder_is_no_file_to_import() {
+    let daemon = Daemon::start();
+    let outcome = daemon.cli(&["import", "data"]);
+    says(&outcome, FAILED, &["data is a folder"]);
+    assert!(!outcome.stderr.contains("line 1"), "{outcome:?}");
+}
+
+#[test]
+fn a_json_object_is_read_as_strictly_as_over_http() {
+    let daemon = Daemon::start();
+    daemon.user("anna@example.org", &[]);
+    let host = daemon.host("web-1");
+    let pat = text_of(&daemon.root().all("/v1/users").remove(0), "id");
+    let rows: &[&[&str]] = &[
+        &["enroll", "create", "--credentials", "-"],
+        &["token", "create", "name", "--user", &pat, "--metadata", "-"],
+        &["host", "credentials", &host.id, "-"],
+        &["host", "update", &host.id, "--facts", "-"],
+    ];
+    let before = daemon.root().all("/v1/audit").len();
+    let long = json!({"filler": "x".repeat(64 * 1024)}).to_string();
+    for arguments in rows {
+        for twice in ["{\"p\":1,\"p\":2}", "{\"a\":{\"p\":1,\"\\u0070\":1}}"] {
+            let outcome = daemon.cli_with(arguments, twice);
+            says(&outcome, USAGE, &["standard input is not a JSON object with each member once"]);
+        }
+        says(&daemon.cli_with(arguments, &long), USAGE, &["standard input is longer than 64 KiB"]);
+        // What a reader of numbers would round is refused by whoever reads it first.
+        let rounded = daemon.cli_with(arguments, "{\"n\":12345678901234567890123}");
+        assert!(rounded.code != 0 && rounded.stderr.contains("exactly"), "{arguments:?}: {rounded:?}");
+    }
+    assert_eq!(daemon.root().all("/v1/audit").len(), before, "nothing was made");
+    fs::write(daemon.file("long"), &long).unwrap();
+    let outcome = daemon.cli(&["enroll", "create", "--credentials", "long"]);
+    says(&outcome, USAGE, &["long is longer than 64 KiB"]);
+    fs::write(daemon.file("binary"), b"\xff").unwrap();
+    let outcome = daemon.cli(&["enroll", "create", "--credentials", "binary"]);
+    says(&outcome, USAGE, &["binary is not UTF-8 text"]);
+    daemon.cli_with(&["enroll", "create", "--credentials", "-"], "{\"p\":1}\n").expect(0);
+}
+
+#[test]
+fn what_can_be_no_token_is_not_active() {
+    let daemon = Daemon::start();
+    for text in ["%".repeat(4_096), "%".repeat(60_000), "a".repeat(65_536), "a".repeat(100_000)] {
+        let outcome = daemon.cli_with(&["verify", "-"], &text);
+        assert_eq!(outcome.expect(NOT_ACTIVE), "", "{outcome:?}");
+        assert_eq!(
+            daemon.cli_with(&["verify", "-", "--json"], &text).expect(NOT_ACTIVE),
+            "{\"active\":false}\n"
+        );
+    }
+    fs::write(daemon.file("binary"), b"bdr_pat_\xff\n").unwrap();
+    daemon.cli(&["verify", "binary"]).expect(NOT_ACTIVE);
+    let mut piped = Command::new("sh");
+    piped.args(["-c", r#"exec "$0" "$@" <binary"#]).arg(binary()).args(["verify", "-"]);
+    piped.arg("--socket").arg(daemon.socket()).current_dir(daemon.directory());
+    run(piped, "").expect(NOT_ACTIVE);
+    // Who asks why it is so is told.
+    says(&daemon.cli_with(&["explain"], &"a".repeat(100_000)), USAGE, &["longer than 64 KiB"]);
+    // Without a daemon nobody can tell anything.
+    let mut nobody = command(daemon.directory());
+    nobody.args(["verify", "binary", "--socket", "nowhere.sock"]);
+    says(&run(nobody, ""), UNREACHABLE, &["nowhere.sock"]);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_named_with_what_is_wrong() {
+    let setup = Setup::new();
+    let data = setup.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+    let said = format!("the data directory {}: everybody can put files in it", data.display());
+    let failed = setup.does_not_start();
+    assert!(failed.stderr.contains(&said), "{}", failed.stderr);
 }

@@ -190,7 +190,7 @@ fn tokens_from_the_command_line() {
     assert_eq!(daemon.cli_with(&["token", "revoke", "-"], &successor).expect(DONE), "");
     assert!(!daemon.is_active(&successor));
     // Whoever gives a token where an id is wanted does not find it in a log of errors.
-    let pasted = ends(&daemon, NOT_FOUND, &["token", "revoke", &token], "");
+    let pasted = ends(&daemon, USAGE, &["token", "revoke", &token], "");
     assert!(pasted.contains("standard input") && !pasted.contains(&token), "{pasted}");
     let several = daemon.cli(&["token", "revoke", NO_TOKEN, &text_of(&rotated, "id")]);
     several.expect(NOT_FOUND);

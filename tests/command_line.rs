@@ -200,7 +200,9 @@ fn explain_prints_every_check() {
     }
     anna.delete(&format!("/v1/tokens/{}", text_of(&made, "id"))).expect(204);
     let explained = daemon.cli_with(&["explain"], &token);
-    assert!(line(explained.expect(0), "not revoked").starts_with("failed at "), "{}", explained.stdout);
+    let revoked = line(explained.expect(0), "not revoked");
+    let at = revoked.strip_prefix("failed at ").unwrap_or_else(|| panic!("{}", explained.stdout));
+    assert!(text::parse_time(at).is_some(), "a time as people and programs write it: {at}");
     let unknown = daemon.cli_with(&["explain"], "nonsense");
     assert_eq!(line(unknown.expect(0), "row"), "failed there is no such token");
 }
@@ -622,4 +624,103 @@ fn a_switch_may_be_given_twice() {
     let daemon = Daemon::start();
     assert!(daemon.cli(&["--json", "user", "list", "--json", "--json", "-y", "--yes"]).json().is_array());
     daemon.cli(&["token", "list", "--kind", "pat", "--kind", "link"]).expect(2);
+}
+
+#[test]
+fn a_token_of_another_kind_is_not_said_to_be_absent() {
+    let daemon = Setup::new().service("scheduler", &[]).start();
+    let anna = daemon.user("anna@example.org", &[]);
+    daemon.host("web-1");
+    let tokens = daemon.cli(&["token", "list", "--json"]).json();
+    let of_kind = |kind: &str| {
+        let found = tokens.as_array().unwrap().iter().find(|token| token["kind"] == kind);
+        text_of(found.unwrap_or_else(|| panic!("no {kind} in {tokens}")), "id")
+    };
+    for id in [of_kind("session"), of_kind("agent")] {
+        for verb in [&["disable"][..], &["enable"], &["rotate"], &["update", "--name", "n"]] {
+            let outcome = daemon.cli(&[&["token"], verb, &[&id]].concat());
+            assert_eq!(outcome.expect(3), "", "{verb:?}");
+            let said = format!("there is no personal access token {id}; tokens of other kinds");
+            assert!(outcome.stderr.contains(&said), "{outcome:?}");
+        }
+        daemon.cli(&["token", "show", &id]).expect(0);
+    }
+    anna.get("/v1/me").expect(200);
+    // A service's secret is good, and in no store.
+    let secret = people::service_secret("scheduler");
+    daemon.cli_with(&["verify", "-"], &secret).expect(0);
+    for verb in ["lookup", "revoke"] {
+        let outcome = daemon.cli_with(&["token", verb, "-"], &secret);
+        assert_eq!(outcome.expect(3), "");
+        assert!(outcome.stderr.contains("the secret of a service") && !outcome.stderr.contains(&secret));
+    }
+}
+
+#[test]
+fn what_cannot_be_an_id_is_wrong_usage_and_nobody_is_asked() {
+    let place = tempfile::tempdir().unwrap();
+    let user = "user_01jd8w3m5ze8vr3pa0n2q9k6ms";
+    let pat = text::never_minted("pat");
+    let commands: &[&[&str]] = &[
+        &["token", "show"],
+        &["token", "disable"],
+        &["token", "enable"],
+        &["token", "rotate"],
+        &["token", "update", "--name", "n"],
+        &["token", "revoke", "token_01jd8w3m5ze8vr3pa0n2q9k6ms"],
+        &["enroll", "revoke"],
+        &["link", "revoke"],
+    ];
+    let people: &[&[&str]] = &[
+        &["user", "show"],
+        &["user", "update", "--name", "n"],
+        &["user", "deactivate"],
+        &["token", "list", "--user"],
+        &["token", "create", "name", "--user"],
+        &["token", "revoke-all", "--user"],
+    ];
+    let wrong = |command: &[&str], id: &str| {
+        let outcome = cli::alone(place.path(), &[command, &[id, "--socket", "nowhere.sock"]].concat());
+        assert_eq!(outcome.expect(2), "", "{command:?} {id}");
+        assert!(outcome.stderr.contains("26 characters"), "{outcome:?}");
+        assert!(!outcome.stderr.contains(&pat), "{outcome:?}");
+    };
+    for command in commands {
+        for id in ["revoke", "a/b", user, &pat] {
+            wrong(command, id);
+        }
+    }
+    for command in people {
+        for id in ["nobody", "a/b", "token_01jd8w3m5ze8vr3pa0n2q9k6ms", &pat] {
+            wrong(command, id);
+        }
+    }
+}
+
+#[test]
+fn of_several_tokens_that_are_not_there_each_is_told_in_its_turn() {
+    let daemon = Daemon::start();
+    let ids = ["1", "2", "3"].map(|last| format!("token_01jd8w3m5ze8vr3pa0n2q9k6m{last}"));
+    let [one, two, three] = ids.each_ref().map(String::as_str);
+    let outcome = daemon.cli(&["token", "revoke", one, two, three]);
+    assert_eq!(outcome.expect(3), "");
+    let told: Vec<&str> = outcome.stderr.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(told, [one, two, three], "{outcome:?}");
+}
+
+#[test]
+fn who_did_something_is_named_by_id_or_e_mail() {
+    let daemon = Daemon::start();
+    let admin = daemon.first_admin();
+    admin.post("/v1/clients", json!({"slug": "acme", "name": "Acme"})).expect(201);
+    let listed = |actor: &str| daemon.cli(&["audit", "list", "--actor", actor, "--json"]).json();
+    let by_id = listed(&admin.id);
+    assert!(by_id.to_string().contains("client.create"), "{by_id}");
+    assert_eq!(listed("first@example.org"), by_id);
+    let tail = daemon.cli(&["audit", "tail", "--actor", "FIRST@example.org"]);
+    assert!(tail.expect(0).contains("client.create"), "{tail:?}");
+    assert!(listed("system").to_string().contains("install.mint"));
+    let nobody = daemon.cli(&["audit", "list", "--actor", "nobody@example.org"]);
+    assert_eq!(nobody.expect(3), "");
+    assert!(nobody.stderr.contains("there is no user nobody@example.org"), "{nobody:?}");
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use support::{Daemon, Outcome, Setup, Value, by_id, json, people::enrolling, text_of};
+use support::{Daemon, Outcome, Setup, Value, by_id, cli, json, people::enrolling, text_of};
 
 /// A daemon that was backed up to `copy.redb`, with what `change` did to it afterwards, and stopped.
 fn backed_up(daemon: &mut Daemon, change: impl FnOnce(&Daemon)) {
@@ -226,4 +226,31 @@ fn a_backup_that_needs_more_keys_names_them() {
     daemon.cli(&["restore", "copy.redb"]).expect(0);
     daemon.start_again();
     assert_eq!(host.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200), json!({"a": 1}));
+}
+
+#[test]
+fn who_looks_in_the_wrong_place_is_told_which_and_why() {
+    let mut daemon = Daemon::start();
+    daemon.cli(&["backup", "copy"]).expect(0);
+    daemon.stop();
+    let copy = daemon.file("copy");
+    let away = tempfile::tempdir().unwrap();
+    support::daemon::write_private(&away.path().join("own.toml"), "[store]\ndir = \"own\"\n");
+    let told = |more: &[&str], variable: Option<&str>, words: &[&str]| {
+        let mut command = support::daemon::command(away.path());
+        command.args(["restore", copy.to_str().unwrap()]).args(more);
+        // A directory without a configuration, whatever the machine has.
+        command.env("CONFIGURATION_DIRECTORY", away.path());
+        command.envs(variable.map(|value| ("STATE_DIRECTORY", value)));
+        let outcome = cli::run(command, "");
+        assert_eq!(outcome.expect(1), "");
+        for word in words {
+            assert!(outcome.stderr.contains(word), "{word}: {outcome:?}");
+        }
+        assert!(outcome.stderr.contains("or name the data directory"), "{outcome:?}");
+    };
+    told(&[], None, &["./bearerd-data/keyring", "neither `--data`", "/var/lib/bearerd"]);
+    told(&[], Some("/nowhere"), &["/nowhere/keyring", "because $STATE_DIRECTORY names it"]);
+    told(&["--data", "d"], None, &["d/keyring", "because `--data` names it"]);
+    told(&["--config", "own.toml"], None, &["own/keyring", "because `store.dir` names it"]);
 }

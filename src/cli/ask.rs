@@ -20,12 +20,15 @@ use super::{
 use crate::{
     config::{load, load::ConfigError, locate, span},
     settings::{Bounds, Settings},
+    token::{TokenId, text::PRESENTED_BYTES_MAX},
 };
 
 /// The longest id that is repeated in an error, in bytes.
 const ID_BYTES_MAX: usize = 40;
 /// The most bytes that are read of a secret from a file or standard input.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// What asks for a token at a terminal.
+const TOKEN_PROMPT: &str = "Token: ";
 
 /// What the options are listed under that every command takes, apart from those that are its own.
 const EVERYWHERE: &str = "Options of every command";
@@ -39,7 +42,7 @@ pub struct Common {
     /// The configuration file of the daemon
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data directory of the daemon
+    /// The data directory of the daemon; the package's is /var/lib/bearerd
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON, for programs
@@ -85,9 +88,26 @@ impl Stop {
         Self { exit, says: format!("{}: {error}", path.display()) }
     }
 
+    /// A configuration that cannot be used, and what is said of it.
+    pub fn of_config(error: &ConfigError, says: String) -> Self {
+        let exit = match error {
+            error if error.is_missing_file() => Exit::NotFound,
+            error if error.is_kept_from_us() => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Self { exit, says }
+    }
+
     /// Nobody listens any more: `bearerd token list | head`.
     pub const fn quietly() -> Self {
         Self { exit: Exit::Done, says: String::new() }
+    }
+
+    /// Says on standard error what there is to say.
+    pub fn tell(&self) {
+        if !self.says.is_empty() {
+            output::tell(&format!("bearerd: {}", self.says));
+        }
     }
 
     /// What the daemon's refusal is as an exit code.
@@ -151,12 +171,7 @@ impl Common {
         if self.config.is_none() || is_said_elsewhere {
             return Ok(Settings::default());
         }
-        let exit = match error {
-            error if error.is_missing_file() => Exit::NotFound,
-            error if error.is_kept_from_us() => Exit::Denied,
-            _ => Exit::Failed,
-        };
-        Err(Stop { exit, says: format!("{error}\nname the daemon by --socket or --data instead") })
+        Err(Stop::of_config(error, format!("{error}\nname the daemon by --socket or --data instead")))
     }
 
     /// Asks, and hands over what a good answer says.
@@ -282,13 +297,32 @@ fn missing(target: &str) -> Option<String> {
     let noun = noun(segments.next()?)?;
     let id = form_urlencoded::parse(segments.next()?.as_bytes()).next()?.0.into_owned();
     match (noun, id.as_str()) {
-        ("token", "lookup") => Some("that is no token of this daemon".to_owned()),
-        // So long is no id: it may be a token, which is not to be repeated.
-        (noun, id) if id.len() > ID_BYTES_MAX => Some(format!(
-            "there is no {noun} of that id; the text of a token is read from standard input alone"
+        ("token", "lookup") => Some(
+            "that is no token of this daemon; the secret of a service is in no store, and is ended in its file"
+                .to_owned(),
+        ),
+        // These routes know no other kind, and the token may well be there.
+        ("token", id) if path.starts_with("/v1/tokens/") => Some(format!(
+            "there is no personal access token {}; tokens of other kinds can only be shown and revoked",
+            output::shown(id)
         )),
         _ => Some(format!("there is no {noun} {}", output::shown(&id))),
     }
+}
+
+/// The id of a token, as an argument.
+pub fn token_id(text: &str) -> Result<TokenId, Stop> {
+    TokenId::parse(text)
+        .map_err(|_| no_id(text, "is not the id of a token, which is token_ and 26 characters"))
+}
+
+/// An argument that is no id, before anything is asked by it.
+pub fn no_id(text: &str, why: &str) -> Stop {
+    // So long is no id: it may be a token, which is not to be repeated.
+    if text.len() > ID_BYTES_MAX {
+        return Stop::usage(format!("that {why}; the text of a token is read from standard input alone"));
+    }
+    Stop::usage(format!("{} {why}", output::shown(text)))
 }
 
 fn noun(collection: &str) -> Option<&'static str> {
@@ -317,12 +351,25 @@ pub fn secret(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, St
 
 /// A token, read as a secret is. Whoever gave it as an argument, where a file is named, does not see it repeated.
 pub fn token(from: Option<&Path>) -> Result<Zeroizing<String>, Stop> {
-    secret(from, "Token: ").map_err(|stop| match from {
+    secret(from, TOKEN_PROMPT).map_err(|stop| not_as_an_argument(from, stop))
+}
+
+/// The same to be judged: none where what is there can be no token, because it is longer than any or no text.
+pub fn token_if_any(from: Option<&Path>) -> Result<Option<Zeroizing<String>>, Stop> {
+    let bytes = secret_bytes(from, TOKEN_PROMPT).map_err(|stop| not_as_an_argument(from, stop))?;
+    match judged(&bytes).map(str::trim) {
+        Ok(text) if text.len() <= PRESENTED_BYTES_MAX => something(from, text).map(Some),
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+fn not_as_an_argument(from: Option<&Path>, stop: Stop) -> Stop {
+    match from {
         Some(path) if path != Path::new("-") && path.symlink_metadata().is_err() => Stop::not_found(
             "there is no such file; a token is read from standard input or a file, never from an argument",
         ),
         Some(_) | None => stop,
-    })
+    }
 }
 
 /// A password, read as a secret is: all of it up to the end of the line that it may stand on, since white space
@@ -345,23 +392,49 @@ fn something(from: Option<&Path>, text: &str) -> Result<Zeroizing<String>, Stop>
 }
 
 fn secret_text(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Stop> {
+    let bytes = secret_bytes(from, prompt)?;
+    match judged(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(what) => Err(Stop::usage(format!("{} {what}", source(from)))),
+    }
+}
+
+/// Where a secret comes from, for people.
+pub fn source(from: Option<&Path>) -> String {
+    match from {
+        Some(path) if path != Path::new("-") => path.display().to_string(),
+        Some(_) | None => "standard input".to_owned(),
+    }
+}
+
+/// The text of a secret, or why it is none.
+fn judged(bytes: &[u8]) -> Result<&str, &'static str> {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+        return Err("is longer than 64 KiB");
+    }
+    str::from_utf8(bytes).map_err(|_| "is not UTF-8 text")
+}
+
+/// What is there, one byte beyond the most at which a secret ends included, so that nobody takes a part for it.
+fn secret_bytes(from: Option<&Path>, prompt: &str) -> Result<Zeroizing<Vec<u8>>, Stop> {
     let unreadable = |what: &str, error: io::Error| Stop::failed(format!("{what}: {error}"));
-    let mut text = Zeroizing::new(String::new());
+    let most = SECRET_BYTES_MAX.saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::new());
     match from {
         Some(path) if path != Path::new("-") => {
             let file = fs::File::open(path).map_err(|error| Stop::of_file(path, &error))?;
-            let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(|error| Stop::of_file(path, &error))?;
+            file.take(most).read_to_end(&mut bytes).map_err(|error| Stop::of_file(path, &error))?;
         }
         None if io::stdin().is_terminal() => {
-            *text = rpassword::prompt_password(prompt).map_err(|error| unreadable("the terminal", error))?;
+            let typed = rpassword::prompt_password(prompt);
+            *bytes = typed.map_err(|error| unreadable("the terminal", error))?.into_bytes();
         }
         Some(_) | None => {
-            let read = io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text);
+            let read = io::stdin().take(most).read_to_end(&mut bytes);
             read.map_err(|error| unreadable("standard input", error))?;
         }
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -374,15 +447,25 @@ mod tests {
         assert_eq!(told("/v1/hosts/host_1/rotate"), "there is no host host_1");
         assert_eq!(told("/v1/admin/tokens/a%20b"), "there is no token a b");
         assert_eq!(told("/v1/users/user_1/tokens?limit=1"), "there is no user user_1");
-        assert_eq!(told("/v1/admin/tokens/lookup"), "that is no token of this daemon");
-        assert_eq!(
-            told(&format!("/v1/hosts/{}", "x".repeat(40))),
-            format!("there is no host {}", "x".repeat(40))
-        );
-        let long = told(&format!("/v1/admin/tokens/{}", "x".repeat(41)));
-        assert!(long.starts_with("there is no token of that id") && !long.contains("xx"), "{long}");
+        assert!(told("/v1/admin/tokens/lookup").starts_with("that is no token of this daemon"));
+        for target in ["/v1/tokens/token_1", "/v1/tokens/token_1/rotate"] {
+            assert!(told(target).starts_with("there is no personal access token token_1;"), "{target}");
+        }
         assert_eq!(missing("/v1/users?limit=1"), None);
         assert_eq!(missing("/v1/admin/status"), None);
+    }
+
+    #[test]
+    fn what_is_no_id_is_wrong_usage_and_not_repeated_where_it_may_be_a_token() {
+        assert!(token_id("token_01jd8w3m5ze8vr3pa0n2q9k6ms").is_ok());
+        for text in ["", "revoke", "a/b", "user_01jd8w3m5ze8vr3pa0n2q9k6ms", &"x".repeat(40)] {
+            let stop = token_id(text).unwrap_err();
+            assert_eq!(stop.exit, Exit::Usage);
+            assert!(stop.says.starts_with(&format!("{text} is not the id")), "{}", stop.says);
+        }
+        let long = token_id(&"x".repeat(41)).unwrap_err().says;
+        assert!(long.starts_with("that is not the id") && !long.contains("xx"), "{long}");
+        assert!(long.ends_with("read from standard input alone"), "{long}");
     }
 
     #[test]

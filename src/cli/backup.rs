@@ -17,8 +17,11 @@ use rustix::{
 };
 use serde_json::json;
 
-use super::{Common, Exit, Stop, offline, output};
-use crate::store::{OpenError, Options, Stopped};
+use super::{Common, Exit, Stop, keys, offline, output};
+use crate::{
+    config::keyring,
+    store::{OpenError, Options, Stopped},
+};
 
 const FILE_MODE: u32 = 0o600;
 /// Ends the name of a backup that is not whole yet, where it has to have one: nobody else calls a file that.
@@ -138,15 +141,18 @@ impl Part {
         self.named.clone().unwrap_or_else(descriptor)
     }
 
-    /// Opens it and looks at every page, where the keyring that this takes can be read by the caller; else says
-    /// why that was left out.
+    /// Opens it and looks at every page, where the daemon's keyring, which this takes, can be read by the caller;
+    /// else says why that was left out.
     fn look(&self, common: &Common) -> Result<Option<String>, Stop> {
-        let keyring = offline::located(common).and_then(|located| offline::loaded(&located));
-        let loaded = match keyring {
-            Ok(loaded) => loaded,
+        let place = match keys::place(common) {
+            Ok(place) => place,
             Err(stop) => return Ok(Some(stop.says)),
         };
-        match Stopped::in_file(&self.path(), &loaded.keyring, &Options::default()) {
+        let keyring = match keyring::read(&place) {
+            Ok(read) => read.keyring,
+            Err(fault) => return Ok(Some(fault.to_string())),
+        };
+        match Stopped::in_file(&self.path(), &keyring, &Options::default()) {
             Ok(_) => Ok(None),
             Err(error @ (OpenError::Keys { .. } | OpenError::WrongKey { .. })) => {
                 Ok(Some(error.about(&self.target).to_string()))

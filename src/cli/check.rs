@@ -1,21 +1,29 @@
 //! `bearerd check`: the configuration, and what a stopped daemon's store holds. Changes nothing.
 //!
-//! While the daemon runs, the file is its own; then the log is what can be asked about, and the rest is left out.
+//! While the daemon runs, the file is its own; then the log is what can be asked about, and the rest is left out. What
+//! was not looked at is told, and where that is everything, the command does not end as if all were well.
+
+use std::{io::ErrorKind, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Common, Exit, Stop, offline, output};
+use super::{Common, Exit, Stop, ask::good, client::Client, offline, output};
 use crate::{
     app::random_secret,
     config::{
         ConfigError, Located,
         keyring::{self, KeyringFileFault},
-        services::{self, ServiceStatus},
+        locate::KeyringPlace,
+        secret_file::ReadFault,
+        services::{self, Mistake, ServiceStatus},
     },
     rules::check::{Finding, Report, Walk},
     store::{OpenError, Options, Presence, Stopped, presence},
     token::Keyring,
 };
+
+/// The system does not let this user read a file.
+const DENIED: ReadFault = ReadFault::Unreadable(ErrorKind::PermissionDenied);
 
 /// What the command found so far.
 #[derive(Default)]
@@ -26,19 +34,28 @@ struct Checked {
     remarks: Vec<String>,
     /// What could not be looked at, and why.
     left_out: Vec<String>,
+    /// The configuration that was read, if there is one.
+    config_file: Option<PathBuf>,
     running: bool,
     rows: u64,
     entries: u64,
+    /// Whether the audit log was gone through.
+    log_seen: bool,
     /// How many findings there were in the store, those that are not listed included.
     found: u64,
+    /// How it ends where nothing was found and too little was looked at for all to be well.
+    unseen: Option<Exit>,
 }
 
 /// Checks whatever is there.
 pub(super) fn run(common: &Common) -> Result<Exit, Stop> {
     let mut checked = Checked::default();
-    if let Some(located) = checked.configuration(common) {
-        let keyring = checked.keyring(&located);
-        checked.services(&located)?;
+    if let Some(located) = checked.configuration(common)? {
+        // Whoever is kept out of the data directory is not the daemon's user: that more is kept from them is no
+        // mistake.
+        let stranger = presence(&located.data).is_err_and(|error| offline::is_denied(&error));
+        let keyring = checked.keyring(common, &located, stranger);
+        checked.services(&located, stranger)?;
         checked.store(common, &located, keyring.as_ref())?;
     }
     checked.tell(common)
@@ -49,11 +66,12 @@ impl Checked {
         self.wrong.push([place.into(), what.to_string(), advice.to_owned()]);
     }
 
-    fn configuration(&mut self, common: &Common) -> Option<Located> {
+    fn configuration(&mut self, common: &Common) -> Result<Option<Located>, Stop> {
         let error = match offline::sources(common).locate() {
             Ok(located) => {
                 self.remarks.extend(located.warnings.iter().map(ToString::to_string));
-                return Some(located);
+                self.config_file.clone_from(&located.config_file);
+                return Ok(Some(located));
             }
             Err(error) => error,
         };
@@ -68,16 +86,27 @@ impl Checked {
                     );
                 }
             }
+            // The system's own, which the daemon's user reads. Its socket may be open to more.
+            error if error.is_kept_from_us() && common.config.is_none() => {
+                self.left_out.push(format!("the configuration: {error}"));
+                self.instead(common, "the store", Exit::Denied);
+            }
+            error if error.is_missing_file() || error.is_kept_from_us() => {
+                return Err(Stop::of_config(&error, error.to_string()));
+            }
             error => self.wrong("configuration", &error, ""),
         }
-        None
+        Ok(None)
     }
 
-    fn keyring(&mut self, located: &Located) -> Option<Keyring> {
+    fn keyring(&mut self, common: &Common, located: &Located, stranger: bool) -> Option<Keyring> {
         let place = match located.keyring() {
+            // That of the daemon behind the socket is elsewhere.
+            Ok(KeyringPlace::Default(_)) if offline::means_a_socket(common) => return None,
             Ok(place) => place,
             Err(error) => {
-                self.wrong("keyring", &error, "");
+                let what = offline::with_advice(located, &error.into());
+                self.left_out.push(format!("the keyring: {what}"));
                 return None;
             }
         };
@@ -90,15 +119,19 @@ impl Checked {
             Err(KeyringFileFault::Missing(_)) if matches!(presence(&located.data), Ok(Presence::Absent)) => {
                 None
             }
-            Err(error) => {
-                let what = offline::with_needed_key(located, &error.into());
+            Err(fault @ KeyringFileFault::Unreadable { fault: DENIED, .. }) if stranger => {
+                self.left_out.push(fault.to_string());
+                None
+            }
+            Err(fault) => {
+                let what = offline::with_advice(located, &fault.into());
                 self.wrong("keyring", &what, "");
                 None
             }
         }
     }
 
-    fn services(&mut self, located: &Located) -> Result<(), Stop> {
+    fn services(&mut self, located: &Located, stranger: bool) -> Result<(), Stop> {
         let blinding = random_secret().map_err(|error| Stop::failed(error.to_string()))?;
         let readings = services::read(&located.settings.services);
         self.remarks.extend(readings.warnings.iter().map(ToString::to_string));
@@ -106,6 +139,9 @@ impl Checked {
             match status {
                 ServiceStatus::Enabled { .. } => {}
                 ServiceStatus::Off(off) => self.remarks.push(format!("services.{name} is off: {off}")),
+                ServiceStatus::Mistake(mistake @ Mistake::Unreadable { fault: DENIED, .. }) if stranger => {
+                    self.left_out.push(format!("services.{name}: {mistake}"));
+                }
                 ServiceStatus::Mistake(mistake) => {
                     self.wrong(format!("services.{name}"), mistake, "until then this service is off");
                 }
@@ -115,36 +151,67 @@ impl Checked {
     }
 
     fn store(&mut self, common: &Common, located: &Located, keyring: Option<&Keyring>) -> Result<(), Stop> {
-        match presence(&located.data) {
-            Ok(Presence::Absent) => {
-                self.left_out.push(format!("there is no store in {} yet", located.data.display()));
-                return Ok(());
-            }
-            Ok(Presence::Present | Presence::GoneMissing) => {}
-            Ok(Presence::Empty) => {
-                self.wrong("store", &OpenError::empty(&located.data), "");
-                return Ok(());
-            }
-            Err(error) => {
-                self.wrong("store", &error, "");
-                return Ok(());
-            }
-        }
-        let Some(keyring) = keyring else {
-            self.left_out.push("the store, which cannot be read without its keyring".to_owned());
+        if offline::means_a_socket(common) {
+            let why = "the store, whose place `--data` or `--config` would name";
+            self.instead(common, why, Exit::Unreachable);
             return Ok(());
+        }
+        let fault = match (presence(&located.data), keyring) {
+            (Ok(Presence::Absent), _) => {
+                let dir = located.data.display();
+                let why = format!("the store: there is none in {dir}. {}", offline::why_there(located));
+                let exit = if self.config_file.is_some() { Exit::Done } else { Exit::NotFound };
+                self.instead(common, &why, exit);
+                return Ok(());
+            }
+            (Ok(Presence::Present | Presence::GoneMissing), None) => {
+                self.instead(common, "the store, which cannot be read without its keyring", Exit::Done);
+                return Ok(());
+            }
+            (Ok(Presence::Present | Presence::GoneMissing), Some(keyring)) => {
+                match Stopped::in_directory(&located.data, keyring, &Options::default()) {
+                    Ok(stopped) => return self.walk(&stopped, keyring),
+                    Err(fault) => fault,
+                }
+            }
+            (Ok(Presence::Empty), _) => OpenError::empty(&located.data),
+            (Err(fault), _) => fault,
         };
-        match Stopped::in_directory(&located.data, keyring, &Options::default()) {
-            Ok(stopped) => self.walk(&stopped, keyring),
-            Err(OpenError::InUse(_)) => {
+        match fault {
+            OpenError::InUse(_) => {
                 self.running = true;
                 self.left_out.push("the store's file, which the running daemon has for itself".to_owned());
-                self.chain(common);
-                Ok(())
+                match common.client() {
+                    Ok(client) => self.log(&client),
+                    Err(stop) => self.nobody_tells(&stop),
+                }
             }
-            Err(error) => {
-                self.wrong("store", &error, "");
-                Ok(())
+            fault if offline::is_denied(&fault) => {
+                let why = format!("the store: {}", offline::cannot_open(fault).says);
+                self.instead(common, &why, Exit::Denied);
+            }
+            fault => self.wrong("store", &fault, ""),
+        }
+        Ok(())
+    }
+
+    /// Where the store cannot be looked at, and why: asks the daemon that has it, if one runs. `otherwise` is how it
+    /// ends where none does.
+    fn instead(&mut self, common: &Common, why: &str, otherwise: Exit) {
+        match common.client() {
+            Ok(client) => {
+                self.running = true;
+                let socket = client.socket().display();
+                self.left_out.push(format!("the store's file, which the daemon at {socket} has for itself"));
+                self.log(&client);
+            }
+            Err(stop) => {
+                self.left_out.push(format!("{why}; {}", stop.says));
+                self.unseen = match (otherwise, stop.exit) {
+                    (Exit::Done, _) => None,
+                    (otherwise, Exit::Unreachable) => Some(otherwise),
+                    (_, exit) => Some(exit),
+                };
             }
         }
     }
@@ -158,6 +225,7 @@ impl Checked {
             }
         };
         (self.rows, self.entries, self.found) = (report.rows, report.entries, report.found);
+        self.log_seen = true;
         for finding in &report.findings {
             let Finding { table, key, wrong } = finding;
             let place =
@@ -168,15 +236,12 @@ impl Checked {
     }
 
     /// Has the running daemon check its log.
-    fn chain(&mut self, common: &Common) {
-        let chain = match common.get("/v1/admin/audit/verify") {
+    fn log(&mut self, client: &Client) {
+        let chain = match client.get("/v1/admin/audit/verify").map_err(Stop::from).and_then(good) {
             Ok(chain) => chain,
-            Err(stop) => {
-                return self
-                    .left_out
-                    .push(format!("the audit log, about which nobody could be asked: {}", stop.says));
-            }
+            Err(stop) => return self.nobody_tells(&stop),
         };
+        self.log_seen = true;
         if chain.get("holds").and_then(Value::as_bool) == Some(true) {
             self.entries = chain.get("entries").and_then(Value::as_u64).unwrap_or_default();
         } else {
@@ -186,8 +251,18 @@ impl Checked {
         }
     }
 
+    fn nobody_tells(&mut self, stop: &Stop) {
+        self.left_out.push(format!("the audit log, about which nobody could be asked: {}", stop.says));
+        // Without a configuration, nothing at all was looked at.
+        self.unseen = self.config_file.is_none().then_some(stop.exit);
+    }
+
+    fn exit(&self) -> Exit {
+        if self.wrong.is_empty() { self.unseen.unwrap_or(Exit::Done) } else { Exit::Failed }
+    }
+
     fn tell(&self, common: &Common) -> Result<Exit, Stop> {
-        let good = self.wrong.is_empty();
+        let exit = self.exit();
         if common.json {
             let wrong: Vec<Value> = self
                 .wrong
@@ -195,7 +270,7 @@ impl Checked {
                 .map(|[place, what, advice]| json!({"where": place, "what": what, "do": advice}))
                 .collect();
             output::json(&json!({
-                "ok": good,
+                "ok": exit == Exit::Done,
                 "running": self.running,
                 "rows": self.rows,
                 "entries": self.entries,
@@ -207,7 +282,7 @@ impl Checked {
         } else {
             self.tell_people();
         }
-        Ok(if good { Exit::Done } else { Exit::Failed })
+        Ok(exit)
     }
 
     fn tell_people(&self) {
@@ -228,9 +303,22 @@ impl Checked {
             output::tell(&format!("left out: {what}"));
         }
         if self.wrong.is_empty() {
-            let (rows, entries) = (self.rows, self.entries);
-            let rows = if self.running { String::new() } else { format!("{rows} rows and ") };
-            output::tell(&format!("nothing is wrong: {rows}{entries} entries of the audit log"));
+            output::tell(&self.conclusion());
+        }
+    }
+
+    /// What can be said where nothing wrong was found: no more than what was looked at.
+    fn conclusion(&self) -> String {
+        let (rows, entries) = (self.rows, self.entries);
+        match (self.log_seen, self.running, &self.config_file) {
+            (true, false, _) => {
+                format!("nothing is wrong: {rows} rows and {entries} entries of the audit log")
+            }
+            (true, true, _) => format!("nothing is wrong: {entries} entries of the audit log"),
+            (false, _, Some(file)) => {
+                format!("nothing is wrong with {}; the store was not looked at", file.display())
+            }
+            (false, _, None) => "nothing was looked at".to_owned(),
         }
     }
 }

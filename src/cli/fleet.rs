@@ -1,6 +1,6 @@
 //! `bearerd enroll`, `host`, `client`, `link`: hosts and how they come in, clients and how they get in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use hyper::Method;
@@ -8,10 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, rows, secret, span},
+    ask::{Common, encoded, rows, secret, source, span, token_id},
     output::Column,
 };
-use crate::token::{ClientId, HostId};
+use crate::{
+    http::body::json_object,
+    token::{ClientId, HostId},
+};
 
 const ENROLLMENTS: &[Column] = &[
     ("id", "/id"),
@@ -92,7 +95,7 @@ impl Enroll {
                 common.minted(&minted, "token")
             }
             Self::List { limit } => common.list("/v1/enrollments", ENROLLMENTS, limit),
-            Self::Revoke { id } => end(common, &format!("/v1/enrollments/{}", encoded(&id)), "revoked"),
+            Self::Revoke { id } => end(common, &format!("/v1/enrollments/{}", token_id(&id)?), "revoked"),
         }
     }
 }
@@ -340,7 +343,7 @@ impl Link {
                 }
                 common.minted(&minted, "url")
             }
-            Self::Revoke { id } => end(common, &format!("/v1/links/{}", encoded(&id)), "revoked"),
+            Self::Revoke { id } => end(common, &format!("/v1/links/{}", token_id(&id)?), "revoked"),
         }
     }
 }
@@ -350,11 +353,11 @@ fn end(common: &Common, target: &str, said: &str) -> Result<(), Stop> {
     common.done(&json!({"ended": true}), said)
 }
 
-/// A JSON object from a file or standard input; its content is never repeated.
-pub(super) fn object(file: &std::path::Path) -> Result<Value, Stop> {
+/// A JSON object from a file or standard input, read as strictly as the API reads it; its content is never repeated.
+pub(super) fn object(file: &Path) -> Result<Value, Stop> {
     let text = secret(Some(file), "")?;
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(members)) => Ok(Value::Object(members)),
-        Ok(_) | Err(_) => Err(Stop::usage(format!("{}: is not a JSON object", file.display()))),
-    }
+    json_object(text.as_bytes()).map(Value::Object).map_err(|_| {
+        let source = source(Some(file));
+        Stop::usage(format!("{source} is not a JSON object with each member once"))
+    })
 }

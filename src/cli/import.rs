@@ -1,12 +1,12 @@
 //! `bearerd import`: JSON lines of another system's tokens, portion by portion.
 //!
-//! A file is read through before anything is sent, so that a broken line in its middle takes nothing in. What
-//! comes by standard input is judged portion by portion; each is taken in whole or not at all.
+//! A file is read through before anything is sent, so that a broken line in its middle takes nothing in. What can be
+//! read but once, standard input or a pipe, is judged portion by portion; each is taken in whole or not at all.
 
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Seek},
     path::Path,
 };
 
@@ -21,15 +21,24 @@ use crate::{
 /// Lines that are named as known already, for people; the rest are only counted.
 const KNOWN_LINES_TOLD: usize = 20;
 
-/// Takes in what `file` holds.
+/// Takes in what `file` holds. It is opened once: a pipe gives what it holds to its first reader alone.
 pub(super) fn run(common: &Common, file: &Path, dry_run: bool) -> Result<(), Stop> {
     let unreadable = |error: io::Error| Stop::of_file(file, &error);
     let mut import = Import::new(common.client()?, dry_run);
     let outcome = if file == Path::new("-") {
         import.all(io::stdin().lock())
     } else {
-        import.judge(BufReader::new(File::open(file).map_err(unreadable)?))?;
-        import.all(BufReader::new(File::open(file).map_err(unreadable)?))
+        let mut lines = BufReader::new(File::open(file).map_err(unreadable)?);
+        let kind = lines.get_ref().metadata().map_err(unreadable)?.file_type();
+        if kind.is_dir() {
+            let says = format!("{} is a folder; name the file with the lines", file.display());
+            return Err(Stop::failed(says));
+        }
+        if kind.is_file() {
+            import.judge(&mut lines)?;
+            lines.rewind().map_err(unreadable)?;
+        }
+        import.all(lines)
     };
     import.progress.end();
     outcome?;

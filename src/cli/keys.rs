@@ -17,7 +17,7 @@ use crate::{
     app::random_secret,
     config::{
         keyring::{self, Exchanged, KeyringFileFault},
-        locate::KeyringPlace,
+        locate::{KeyringPlace, NoCredentials},
         secret_file::ReadFault,
     },
     http::time::rfc3339,
@@ -120,12 +120,14 @@ fn rotate(common: &Common) -> Result<(), Stop> {
 }
 
 /// Where the keyring is: the running daemon says so, or else the configuration.
-fn place(common: &Common) -> Result<KeyringPlace, Stop> {
+pub(super) fn place(common: &Common) -> Result<KeyringPlace, Stop> {
     let keys = match common.get("/v1/admin/keys") {
         Ok(keys) => keys,
         Err(stop) => {
             offline::in_its_absence(common, stop)?;
-            return offline::located(common)?.keyring().map_err(told);
+            let located = offline::located(common)?;
+            let unknown = |error: NoCredentials| Stop::failed(offline::with_advice(&located, &error.into()));
+            return located.keyring().map_err(unknown);
         }
     };
     let file = PathBuf::from(keys.get("file").and_then(Value::as_str).unwrap_or_default());

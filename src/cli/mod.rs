@@ -139,7 +139,8 @@ enum Command {
     },
     /// Replace the store of a stopped daemon by a backup; what ended since stays ended
     Restore(restore::Restore),
-    /// Check the configuration and, while the daemon is stopped, everything that its store holds
+    /// Check the configuration and, while the daemon is stopped, everything that its store holds; of one that runs, its
+    /// audit log
     Check,
     /// The time that the store has seen
     #[command(subcommand)]
@@ -157,6 +158,8 @@ enum Command {
         folder: Option<PathBuf>,
     },
     /// Say whether a token is active; the exit code is 0 if it is, 10 if not
+    ///
+    /// Of a token whose uses are counted it is one use, as every verification is. `explain` asks without using it.
     Verify {
         /// A file with the token; without, or with `-`, it is read from standard input
         from: Option<PathBuf>,
@@ -195,9 +198,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match command.run(line.common) {
         Ok(exit) => exit,
         Err(stop) => {
-            if !stop.says.is_empty() {
-                output::tell(&format!("bearerd: {}", stop.says));
-            }
+            stop.tell();
             stop.exit
         }
     }
@@ -255,7 +256,7 @@ fn manual(folder: Option<&Path>) -> Result<(), Stop> {
             .map_err(|error| Stop::failed(error.to_string()))?;
         return output::line(String::from_utf8_lossy(&page).trim_end());
     };
-    let failed = |error: std::io::Error| Stop::failed(format!("{}: {error}", folder.display()));
+    let failed = |error: std::io::Error| Stop::of_file(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Line::command(), folder).map_err(failed)
 }

@@ -7,7 +7,12 @@ use std::{io, path::PathBuf};
 use super::{Common, Exit, Stop};
 use crate::{
     app::random_secret,
-    config::{ConfigError, Located, Sources, load::Loaded, locate::Environment},
+    config::{
+        ConfigError, Located, Sources,
+        keyring::KeyringFileFault,
+        load::Loaded,
+        locate::{DataNamedBy, Environment, NoCredentials},
+    },
     records::By,
     store::{OpenError, Options, Presence, Store, presence},
 };
@@ -32,22 +37,60 @@ pub(super) fn sources(common: &Common) -> Sources {
 
 /// Where the files of the daemon are, by what the command was told.
 pub(super) fn located(common: &Common) -> Result<Located, Stop> {
-    sources(common).locate().map_err(|error| Stop::failed(error.to_string()))
+    sources(common).locate().map_err(|error| Stop::of_config(&error, error.to_string()))
 }
 
 /// Settings, keys and secrets, read and judged.
 pub(super) fn loaded(located: &Located) -> Result<Loaded, Stop> {
     let blinding = random_secret().map_err(|error| Stop::failed(error.to_string()))?;
-    located.load(None, &blinding).map_err(|error| Stop::failed(with_needed_key(located, &error)))
+    located.load(None, &blinding).map_err(|error| Stop::failed(with_advice(located, &error)))
 }
 
-/// What is wrong; where it is a keyring that is not there, also which key the store needs.
-pub(super) fn with_needed_key(located: &Located, error: &ConfigError) -> String {
-    let needs = if error.is_missing_keyring() { Store::needed_key(&located.data) } else { None };
-    match needs {
-        Some(needs) => format!("{error}; the store in {} needs key {needs}", located.data.display()),
-        None => error.to_string(),
+/// What is wrong; of a keyring that is not there, also why it was looked for there and which key the store needs, and
+/// of one that only the daemon is given, how a command comes by it.
+pub(super) fn with_advice(located: &Located, error: &ConfigError) -> String {
+    if let ConfigError::NoCredentials(NoCredentials(name)) = error {
+        return format!("{error}. {}", credential_advice(name));
     }
+    if !error.is_missing_keyring() {
+        return error.to_string();
+    }
+    let dir = located.data.display();
+    if let Some(needs) = Store::needed_key(&located.data) {
+        return format!("{error}; the store in {dir} needs key {needs}");
+    }
+    match error {
+        ConfigError::Keyring(KeyringFileFault::Missing(_)) => {
+            format!("{error}, or name the data directory that has it. {}", why_there(located))
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Why the data directory is where it is, for who expected it elsewhere.
+pub(super) fn why_there(located: &Located) -> String {
+    let dir = located.data.display();
+    let by = match located.data_named_by {
+        DataNamedBy::Option => "`--data`",
+        DataNamedBy::Setting => "`store.dir`",
+        DataNamedBy::StateDirectory => "$STATE_DIRECTORY",
+        DataNamedBy::Nothing => {
+            return format!(
+                "{dir} is the data directory where neither `--data` nor `store.dir` nor $STATE_DIRECTORY names one; \
+                 that of the packaged daemon is /var/lib/bearerd"
+            );
+        }
+    };
+    format!("{dir} is the data directory because {by} names it")
+}
+
+/// How a command comes by what systemd gives to the daemon alone.
+fn credential_advice(name: &str) -> String {
+    format!(
+        "A command is given it by CREDENTIALS_DIRECTORY=DIR, a folder with a file of that name, or by `systemd-run \
+         --pipe --wait --same-dir -p LoadCredential={name}:FILE bearerd ...`, with the LoadCredential= or \
+         LoadCredentialEncrypted= of the daemon's unit"
+    )
 }
 
 /// Opens the store that nobody runs.
@@ -56,8 +99,8 @@ pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
     if presence(&located.data).map_err(cannot_open)? == Presence::Absent {
         let dir = located.data.display();
         return Err(Stop::not_found(format!(
-            "no daemon answers, and there is no store in {dir}. `bearerd serve --data {dir}` makes one; `--data` \
-             names another place"
+            "no daemon answers, and there is no store in {dir}. `bearerd serve --data {dir}` makes one. {}",
+            why_there(&located)
         )));
     }
     let loaded = loaded(&located)?;
@@ -69,12 +112,10 @@ pub(super) fn open(common: &Common) -> Result<Offline, Stop> {
 /// conflict, and one of somebody else is denied.
 #[expect(clippy::needless_pass_by_value, reason = "stands where an error is turned into another")]
 pub(super) fn cannot_open(error: OpenError) -> Stop {
-    let denied =
-        matches!(&error, OpenError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied);
     match &error {
         OpenError::Absent(_) => Stop::not_found(error.to_string()),
         OpenError::InUse(_) => Stop { exit: Exit::Conflict, says: error.to_string() },
-        _ if denied => {
+        error if is_denied(error) => {
             let says = format!("{error}: run this as the daemon's user or as root");
             Stop { exit: Exit::Denied, says }
         }
@@ -82,19 +123,28 @@ pub(super) fn cannot_open(error: OpenError) -> Stop {
     }
 }
 
+/// Whether it is the system that does not let this user in.
+pub(super) fn is_denied(error: &OpenError) -> bool {
+    matches!(error, OpenError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Who runs this command, as the audit log names them.
 pub(super) fn by() -> By {
     By::local(rustix::process::geteuid().as_raw())
 }
 
-/// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs. Whoever
-/// named nothing but a socket means the daemon behind that, and not whatever store lies in this folder.
+/// Whether nothing but a socket was named: that means the daemon behind it, and not whatever store lies in this folder.
+pub(super) fn means_a_socket(common: &Common) -> bool {
+    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
+    names_socket && common.data.is_none() && common.config.is_none()
+}
+
+/// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs.
 pub(super) fn in_its_absence(common: &Common, stop: Stop) -> Result<(), Stop> {
     if stop.exit != Exit::Unreachable {
         return Err(stop);
     }
-    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
-    if names_socket && common.data.is_none() && common.config.is_none() {
+    if means_a_socket(common) {
         let says =
             format!("{}; for the store of a stopped daemon, name that by `--data` or `--config`", stop.says);
         return Err(Stop { says, ..stop });

@@ -12,6 +12,7 @@ use super::{
     offline::{self, Offline},
     output::{self, Column},
     token::filtered,
+    user,
 };
 use crate::{
     app::fresh,
@@ -186,13 +187,13 @@ pub(super) enum Audit {
 
 #[derive(Debug, Args)]
 pub(super) struct Filter {
-    /// Only what this actor did
+    /// Only what this actor did: a user by id or e-mail, another by id, `system`, or `local:UID`
     #[arg(long)]
     actor: Option<String>,
     /// Only this action
     #[arg(long)]
     action: Option<String>,
-    /// Only what was done to this
+    /// Only what was done to this, as the list names it
     #[arg(long)]
     resource: Option<String>,
     /// Only from this time on, such as 2026-01-31T12:00:00Z
@@ -204,6 +205,14 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// The log knows users by id alone.
+    fn with_ids(&mut self, common: &Common) -> Result<(), Stop> {
+        if let Some(actor) = self.actor.as_mut().filter(|actor| actor.contains('@')) {
+            *actor = user::id(common, actor)?;
+        }
+        Ok(())
+    }
+
     fn target(&self) -> String {
         let filters = [
             ("actor", self.actor.clone()),
@@ -229,7 +238,10 @@ impl Filter {
 }
 
 impl Audit {
-    pub(super) fn run(self, common: &Common) -> Result<(), Stop> {
+    pub(super) fn run(mut self, common: &Common) -> Result<(), Stop> {
+        if let Self::List { filter, .. } | Self::Tail { filter, .. } = &mut self {
+            filter.with_ids(common)?;
+        }
         match self {
             Self::List { filter, limit } => common.list(&filter.target(), ENTRIES, Some(limit)),
             Self::Export => export(common),

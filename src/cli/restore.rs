@@ -238,7 +238,7 @@ fn refuse_what_is_no_file(path: &Path) -> Result<(), Stop> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(Stop { exit: Exit::NotFound, says: format!("there is no file {shown}") })
         }
-        Err(error) => Err(Stop::failed(format!("{shown}: {error}"))),
+        Err(error) => Err(Stop::of_file(path, &error)),
     }
 }
 

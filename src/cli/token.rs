@@ -7,13 +7,13 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Stop,
-    ask::{self, Common, encoded, rows, span},
+    Exit, Stop,
+    ask::{self, Common, encoded, rows, span, token_id},
     fleet::{self, object},
     output::{self, Column},
     user,
 };
-use crate::{http::time::rfc3339, records::time::Time};
+use crate::{http::time::rfc3339, records::time::Time, token::TokenId};
 
 const COLUMNS: &[Column] = &[
     ("id", "/id"),
@@ -55,7 +55,7 @@ pub(super) enum Token {
     /// Mint a personal access token for a user; the token alone goes to standard output
     #[command(visible_aliases = ["mint", "new"], alias = "add")]
     Create(Create),
-    /// Change a token
+    /// Change a personal access token
     #[command(visible_alias = "edit")]
     Update {
         /// Its id
@@ -73,12 +73,12 @@ pub(super) enum Token {
         #[arg(long, conflicts_with = "metadata")]
         no_metadata: bool,
     },
-    /// Switch a token off until it is enabled again
+    /// Switch a personal access token off until it is enabled again
     Disable {
         /// Its id
         id: String,
     },
-    /// Switch a token on again
+    /// Switch a personal access token on again
     Enable {
         /// Its id
         id: String,
@@ -171,9 +171,13 @@ impl Token {
                 let filters = [("user", user), ("kind", kind), ("state", state)];
                 common.list(&filtered("/v1/admin/tokens", &filters), COLUMNS, limit)
             }
-            Self::Show { id } => common.show(&common.get(&format!("/v1/admin/tokens/{}", encoded(&id)))?),
+            Self::Show { id } => {
+                let id = token_id(&id)?;
+                common.show(&common.get(&format!("/v1/admin/tokens/{id}"))?)
+            }
             Self::Create(create) => create.run(common),
             Self::Update { id, name, enabled, metadata, no_metadata } => {
+                let id = token_id(&id)?;
                 let mut change = Map::new();
                 change.extend(name.map(|name| ("name".to_owned(), Value::from(name))));
                 change.extend(enabled.map(|enabled| ("enabled".to_owned(), Value::from(enabled))));
@@ -185,12 +189,12 @@ impl Token {
                     let says = "say what to change: --name, --enabled, --metadata or --no-metadata";
                     return Err(Stop::usage(says));
                 }
-                patch(common, &id, change, "changed")
+                patch(common, id, change, "changed")
             }
-            Self::Disable { id } => patch(common, &id, switched(false), "disabled"),
-            Self::Enable { id } => patch(common, &id, switched(true), "enabled"),
+            Self::Disable { id } => patch(common, token_id(&id)?, switched(false), "disabled"),
+            Self::Enable { id } => patch(common, token_id(&id)?, switched(true), "enabled"),
             Self::Rotate { id, overlap } => {
-                let target = format!("/v1/tokens/{}/rotate", encoded(&id));
+                let target = format!("/v1/tokens/{}/rotate", token_id(&id)?);
                 let minted = common.ask(Method::POST, &target, Some(&json!({"overlap_seconds": overlap})))?;
                 common.minted(&minted, "token")
             }
@@ -212,14 +216,18 @@ fn switched(on: bool) -> Map<String, Value> {
     Map::from_iter([("enabled".to_owned(), on.into())])
 }
 
-fn patch(common: &Common, id: &str, change: Map<String, Value>, said: &str) -> Result<(), Stop> {
-    let target = format!("/v1/tokens/{}", encoded(id));
+fn patch(common: &Common, id: TokenId, change: Map<String, Value>, said: &str) -> Result<(), Stop> {
+    let target = format!("/v1/tokens/{id}");
     let token = common.ask(Method::PATCH, &target, Some(&Value::Object(change)))?;
     common.done(&token, said)
 }
 
-/// Ends them one after the other; of several, one that is not there does not keep the others alive.
+/// Ends them one after the other; of several, one that is not there does not keep the others alive. What cannot be an
+/// id is found before any is ended.
 fn revoke(common: &Common, ids: &[String]) -> Result<(), Stop> {
+    for id in ids.iter().filter(|id| *id != "-") {
+        token_id(id)?;
+    }
     let end = |id: &str| -> Result<(), Stop> {
         let found;
         let id = if id == "-" {
@@ -232,16 +240,15 @@ fn revoke(common: &Common, ids: &[String]) -> Result<(), Stop> {
         let said = if ids.len() == 1 { "revoked".to_owned() } else { format!("{id} revoked") };
         common.done(&json!({"id": id, "revoked": true}), &said)
     };
-    let mut first = None;
+    let mut first: Option<Exit> = None;
     for id in ids {
         if let Err(stop) = end(id) {
-            match &first {
-                None => first = Some(stop),
-                Some(_) => output::tell(&format!("bearerd: {}", stop.says)),
-            }
+            // Told in the order in which they were named; the first says how it ends.
+            stop.tell();
+            first.get_or_insert(stop.exit);
         }
     }
-    first.map_or(Ok(()), Err)
+    first.map_or(Ok(()), |exit| Err(Stop { exit, says: String::new() }))
 }
 
 impl Create {
@@ -316,8 +323,12 @@ pub(super) fn filtered(target: &str, filters: &[(&str, Option<String>)]) -> Stri
 
 /// `bearerd verify`: whether a token is active.
 pub(super) fn verify(common: &Common, from: Option<&Path>) -> Result<bool, Stop> {
-    let token = ask::token(from)?;
-    let answer = ask::good(common.client()?.form("/v1/introspect", &[("token", token.as_str())])?)?;
+    let token = ask::token_if_any(from)?;
+    let client = common.client()?;
+    let answer = match token {
+        Some(token) => ask::good(client.form("/v1/introspect", &[("token", token.as_str())])?)?,
+        None => json!({"active": false}),
+    };
     let active = answer.get("active").and_then(Value::as_bool).unwrap_or_default();
     if common.json {
         output::json(&answer)?;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, password, rows},
+    ask::{Common, encoded, no_id, password, rows},
     output::Column,
 };
+use crate::token::UserId;
 
 const COLUMNS: &[Column] = &[
     ("id", "/id"),
@@ -136,7 +137,7 @@ fn patch(common: &Common, user: &str, change: &Value, said: &str) -> Result<(), 
 /// The user of an id or an e-mail.
 pub(super) fn find(common: &Common, user: &str) -> Result<Value, Stop> {
     if !user.contains('@') {
-        return common.get(&format!("/v1/users/{}", encoded(user)));
+        return common.get(&format!("/v1/users/{}", user_id(user)?));
     }
     let found = common.get(&format!("/v1/users?email={}", encoded(user)))?;
     let first = found.pointer("/items/0").cloned();
@@ -146,8 +147,13 @@ pub(super) fn find(common: &Common, user: &str) -> Result<Value, Stop> {
 /// The id of the user of an id or an e-mail.
 pub(super) fn id(common: &Common, user: &str) -> Result<String, Stop> {
     if !user.contains('@') {
-        return Ok(encoded(user));
+        return user_id(user).map(|id| id.to_string());
     }
     let found = find(common, user)?;
     Ok(found.get("id").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+fn user_id(text: &str) -> Result<UserId, Stop> {
+    let why = "is neither an e-mail nor the id of a user, which is user_ and 26 characters";
+    UserId::parse(text).map_err(|_| no_id(text, why))
 }

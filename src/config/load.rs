@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::keyring::{self, KeyringFileFault};
-use super::locate::{self, Environment, KeyringPlace, NoCredentials};
+use super::locate::{self, DataNamedBy, Environment, KeyringPlace, NoCredentials};
 use super::secret_file::{self, ReadFault};
 use super::services::{self, ServiceMistakes, Services};
 use super::warning::{self, Warning};
@@ -36,6 +36,8 @@ pub struct Located {
     pub config_file: Option<PathBuf>,
     /// The data directory.
     pub data: PathBuf,
+    /// What names it.
+    pub data_named_by: DataNamedBy,
     /// The admin socket.
     pub admin_socket: PathBuf,
     /// What is allowed, and should be told.
@@ -128,6 +130,7 @@ impl Sources {
             return Err(ConfigError::Remote(listen.clone()));
         }
         let data = locate::data_directory(self.data.as_deref(), &settings, &self.environment);
+        let data_named_by = DataNamedBy::of(self.data.as_deref(), &settings, &self.environment);
         let admin_socket = locate::admin_socket(&settings, &self.environment, &data);
         let shared =
             |listen: &Listen| matches!(listen, Listen::Unix(path) if Path::new(path) == admin_socket);
@@ -136,7 +139,7 @@ impl Sources {
         }
         let warnings = warning::of_settings(&settings);
         let environment = self.environment.clone();
-        Ok(Located { settings, config_file, data, admin_socket, warnings, environment })
+        Ok(Located { settings, config_file, data, data_named_by, admin_socket, warnings, environment })
     }
 
     /// Reads all of it once more, while `running` is in force: the settings that take a restart, and with

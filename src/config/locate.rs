@@ -86,6 +86,31 @@ fn named_data(named: Option<&Path>, settings: &Settings, environment: &Environme
     named.map(Path::to_owned).or_else(configured).or_else(|| environment.state_directory.clone())
 }
 
+/// What names the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataNamedBy {
+    /// `--data`.
+    Option,
+    /// `store.dir`.
+    Setting,
+    /// `$STATE_DIRECTORY`.
+    StateDirectory,
+    /// Nothing: it is [`LOCAL_DATA`].
+    Nothing,
+}
+
+impl DataNamedBy {
+    /// What goes before what, as [`data_directory`] has it.
+    pub fn of(named: Option<&Path>, settings: &Settings, environment: &Environment) -> Self {
+        match (named, &settings.store.dir, &environment.state_directory) {
+            (Some(_), _, _) => Self::Option,
+            (None, Some(_), _) => Self::Setting,
+            (None, None, Some(_)) => Self::StateDirectory,
+            (None, None, None) => Self::Nothing,
+        }
+    }
+}
+
 /// Where the daemon puts its admin socket: `server.admin_socket`, else systemd's runtime directory, else the
 /// data directory.
 pub fn admin_socket(settings: &Settings, environment: &Environment, data: &Path) -> PathBuf {
@@ -222,15 +247,25 @@ mod tests {
 
     #[test]
     fn the_data_directory_is_the_first_that_is_named() {
+        #[track_caller]
+        fn check(
+            named: Option<&str>,
+            settings: &Settings,
+            environment: &Environment,
+            expected: (&str, DataNamedBy),
+        ) {
+            let named = named.map(Path::new);
+            let found = data_directory(named, settings, environment);
+            let by = DataNamedBy::of(named, settings, environment);
+            assert_eq!((found.as_path(), by), (Path::new(expected.0), expected.1));
+        }
         let state = environment(&[("STATE_DIRECTORY", "/var/lib/bearerd")]);
         let configured = settings("[store]\ndir = \"/srv\"");
-        let directory = |named: Option<&str>, settings: &Settings, environment: &Environment| {
-            data_directory(named.map(Path::new), settings, environment)
-        };
-        assert_eq!(directory(Some("/named"), &configured, &state), Path::new("/named"));
-        assert_eq!(directory(None, &configured, &state), Path::new("/srv"));
-        assert_eq!(directory(None, &settings(""), &state), Path::new("/var/lib/bearerd"));
-        assert_eq!(directory(None, &settings(""), &environment(&[])), Path::new("./bearerd-data"));
+        let (none, nowhere) = (settings(""), environment(&[]));
+        check(Some("/named"), &configured, &state, ("/named", DataNamedBy::Option));
+        check(None, &configured, &state, ("/srv", DataNamedBy::Setting));
+        check(None, &none, &state, ("/var/lib/bearerd", DataNamedBy::StateDirectory));
+        check(None, &none, &nowhere, ("./bearerd-data", DataNamedBy::Nothing));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub enum StartError {
         needs: String,
     },
     /// The data directory.
-    #[error("the data directory {} {fault}", dir.display())]
+    #[error("the data directory {}: {fault}", dir.display())]
     DataDirectory {
         /// Which.
         dir: PathBuf,

@@ -46,6 +46,38 @@ impl Outcome {
     }
 }
 
+/// What was seen by a check, for people; no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// In words.
+    Words(String),
+    /// When something happened, or will.
+    Moment(Option<Time>),
+}
+
+impl Seen {
+    /// All of it in words; `written` knows how people write a time.
+    pub fn in_words(&self, written: impl Fn(Time) -> String) -> String {
+        match self {
+            Self::Words(words) => words.clone(),
+            Self::Moment(None) => "never".to_owned(),
+            Self::Moment(Some(time)) => format!("at {}", written(*time)),
+        }
+    }
+}
+
+impl From<String> for Seen {
+    fn from(words: String) -> Self {
+        Self::Words(words)
+    }
+}
+
+impl From<&str> for Seen {
+    fn from(words: &str) -> Self {
+        Self::Words(words.to_owned())
+    }
+}
+
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
@@ -53,8 +85,8 @@ pub struct Check {
     pub name: &'static str,
     /// How it came out.
     pub outcome: Outcome,
-    /// What was seen, for people; no secret.
-    pub seen: String,
+    /// What was seen.
+    pub seen: Seen,
 }
 
 /// Why a credential counts or does not.
@@ -154,23 +186,23 @@ fn spelling(presented: &Presented) -> String {
 struct Checks(Vec<Check>);
 
 impl Checks {
-    fn add(&mut self, name: &'static str, outcome: Outcome, seen: impl Into<String>) {
+    fn add(&mut self, name: &'static str, outcome: Outcome, seen: impl Into<Seen>) {
         self.0.push(Check { name, outcome, seen: seen.into() });
     }
 
-    fn pass(&mut self, name: &'static str, seen: impl Into<String>) {
+    fn pass(&mut self, name: &'static str, seen: impl Into<Seen>) {
         self.add(name, Outcome::Passed, seen);
     }
 
-    fn fail(&mut self, name: &'static str, seen: impl Into<String>) {
+    fn fail(&mut self, name: &'static str, seen: impl Into<Seen>) {
         self.add(name, Outcome::Failed, seen);
     }
 
-    fn skip(&mut self, name: &'static str, seen: impl Into<String>) {
+    fn skip(&mut self, name: &'static str, seen: impl Into<Seen>) {
         self.add(name, Outcome::Skipped, seen);
     }
 
-    fn holds(&mut self, name: &'static str, holds: bool, seen: impl Into<String>) {
+    fn holds(&mut self, name: &'static str, holds: bool, seen: impl Into<Seen>) {
         self.add(name, if holds { Outcome::Passed } else { Outcome::Failed }, seen);
     }
 
@@ -312,8 +344,8 @@ const fn is_bearer(kind: Kind) -> bool {
     }
 }
 
-fn at(time: Option<Time>) -> String {
-    time.map_or_else(|| "never".to_owned(), |time| format!("at {} s since the epoch", time.unix()))
+const fn at(time: Option<Time>) -> Seen {
+    Seen::Moment(time)
 }
 
 impl Explanation {

@@ -24,9 +24,16 @@ check "as is the folder" [ "$(of /etc/bearerd)" = root:bearerd:750 ]
 check "its data is its own" [ "$(of /var/lib/bearerd)" = bearerd:bearerd:700 ]
 check "commands reach it" bearerd status
 check "it can be asked" curl -sf http://127.0.0.1:8420/readyz
-check "its own check is content" bearerd check
 
 bearerd user create kept@example.org >&2
+# Not only content: it must have found the daemon, and gone through a log that has something in it.
+log_is_checked() {
+    local told
+    told=$(bearerd check --json) || return 1
+    echo "$told"
+    [[ $told == *'"ok":true'* && $told == *'"running":true'* && $told != *'"entries":0'* ]]
+}
+check "its own check has gone through its log, and is content" log_is_checked
 printf '\n[tokens]\nprefix = "acme"\n' >/etc/bearerd/bearerd.toml
 pid=$(systemctl show -P MainPID bearerd)
 check "it is upgraded" dpkg -i /packages/1.0.1-1.deb
@@ -35,11 +42,17 @@ check "which runs in place of the old" eval 'runs && [ "$(systemctl show -P Main
 check "with what the operator configured" grep -q acme /etc/bearerd/bearerd.toml
 check "whose modes are as before" [ "$(of /etc/bearerd/bearerd.toml)" = root:bearerd:640 ]
 check "and what it kept" bearerd user show kept@example.org
+backed_up() { bearerd backup /root/copy --json | tee /dev/stderr | grep -q '"checked":true'; }
+check "which is backed up, and the backup looked at" backed_up
 
 systemctl disable --now bearerd >&2
 check "an upgrade of a disabled one" dpkg -i /packages/1.0.0-1.deb
 check "leaves it disabled" not systemctl is-enabled --quiet bearerd
 check "and stopped" not runs
+whole() { bearerd check --data /var/lib/bearerd --json | tee /dev/stderr | grep -q '"left_out":\[\]'; }
+check "its store is checked whole where it lies" whole
+check "and replaced by the backup" bearerd restore /root/copy --data /var/lib/bearerd
+check "which is the daemon's own" [ "$(of /var/lib/bearerd/bearerd.redb)" = bearerd:bearerd:600 ]
 systemctl enable --now bearerd >&2
 
 check "it is removed" dpkg -r bearerd

@@ -10,6 +10,7 @@ use crate::{
         problem::Problem,
         reply::Reply,
         router::{Answer, Ask, Errors, Reads, Route, Verb},
+        time::rfc3339,
     },
     rules::{access::Right, explain::Explanation},
     token::text::PRESENTED_BYTES_MAX,
@@ -46,20 +47,20 @@ pub const ROUTES: &[Route] = &[Route {
 }];
 
 #[derive(Serialize)]
-struct CheckShown<'a> {
+struct CheckShown {
     check: &'static str,
     outcome: &'static str,
-    seen: &'a str,
+    seen: String,
 }
 
 #[derive(Serialize)]
-struct ExplanationShown<'a> {
+struct ExplanationShown {
     active: bool,
     reason: Option<&'static str>,
     token_id: Option<String>,
     kind: Option<&'static str>,
     subject: Option<String>,
-    checks: Vec<CheckShown<'a>>,
+    checks: Vec<CheckShown>,
 }
 
 fn explain(mut ask: Ask) -> Result<Reply, Problem> {
@@ -73,7 +74,7 @@ fn explain(mut ask: Ask) -> Result<Reply, Problem> {
     Ok(Reply::json(StatusCode::OK, &shown(&explanation)).no_store())
 }
 
-fn shown(explanation: &Explanation) -> ExplanationShown<'_> {
+fn shown(explanation: &Explanation) -> ExplanationShown {
     let checks = explanation.checks.iter();
     ExplanationShown {
         active: explanation.verdict.is_ok(),
@@ -82,7 +83,11 @@ fn shown(explanation: &Explanation) -> ExplanationShown<'_> {
         kind: explanation.token.as_ref().map(|token| token.kind.name()),
         subject: explanation.verdict.as_ref().ok().map(|identity| identity.subject.id()),
         checks: checks
-            .map(|check| CheckShown { check: check.name, outcome: check.outcome.name(), seen: &check.seen })
+            .map(|check| CheckShown {
+                check: check.name,
+                outcome: check.outcome.name(),
+                seen: check.seen.in_words(rfc3339),
+            })
             .collect(),
     }
 }
