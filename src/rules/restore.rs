@@ -480,7 +480,12 @@ impl Step<'_, '_> {
 
 /// The stricter of what two stores say of a user.
 fn stricter_user(ours: &User, theirs: User) -> User {
-    let password = if theirs.updated_at >= ours.updated_at { theirs.password } else { ours.password.clone() };
+    // Setting a password begins another epoch, higher than all before it whatever the clock says. Any change moves
+    // `updated_at`, and a clock that ran ahead moves it into the future: it decides only where the epochs are the same.
+    // A deactivation begins an epoch as well: of two stores that went on from one backup, one that had somebody off
+    // meanwhile is taken for the newer, since no row tells when its password was set.
+    let age = |user: &User| (user.session_epoch, user.updated_at);
+    let password = if age(&theirs) >= age(ours) { theirs.password } else { ours.password.clone() };
     let mut groups = ours.groups.clone();
     groups.retain(|group| theirs.groups.contains(group));
     User {
