@@ -3,7 +3,7 @@
 //! An agent sees its own record and its own credentials, and no sign of anything else: another host's id is
 //! as unknown to it as one that was never given.
 
-use core::ops::ControlFlow;
+use core::{cmp::Reverse, ops::ControlFlow};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -32,6 +32,11 @@ mod tests;
 /// it, which is seldom more than one or two behind; the dead ones before stay until the purge, and of a host that is
 /// rotated every hour those are hundreds, for each host of a list.
 const AGENTS_SEEN_MAX: usize = 8;
+
+/// Tokens past their end that a rotation or a deletion of their host ends for good: those with the latest ends, since
+/// what only a wrong clock has expired ends after whatever the right one has. The others, of a host that was rotated
+/// every few minutes, are left to the next time or the purge.
+const AGENTS_OVER_MAX: usize = 1_000;
 
 /// A host, and what is shown beside its record.
 #[derive(Clone, Debug)]
@@ -93,9 +98,9 @@ pub fn update(txn: &mut Txn<'_>, by: &By, id: HostId, change: &Change) -> Result
 /// Deletes a host: its agent tokens and its credentials go with it, and its name is free.
 pub fn delete(txn: &mut Txn<'_>, by: &By, id: HostId) -> Result<(), Refusal> {
     let host = existing(txn, id)?;
-    let living = living(txn, id)?;
+    let agents = not_ended(txn, id)?;
     txn.entry(by, Action::HostDelete, id, Params::none().with("hostname", host.hostname.clone()))?;
-    for token in living {
+    for token in agents {
         tokens::revoke(txn, token)?;
     }
     credentials::remove(txn, &Place::of_host(id))?;
@@ -114,17 +119,19 @@ pub fn rotate(
     fresh: &Fresh,
 ) -> Result<Minted, Refusal> {
     let host = existing(txn, id)?;
-    let living = living(txn, id)?;
+    let agents = not_ended(txn, id)?;
     let prefix = &terms.settings.tokens.prefix;
     let minted = tokens::blank(txn, prefix, Kind::Agent, Owner::Host(id), None, fresh);
     let params = Params::none()
         .with("hostname", host.hostname)
         .with("agent_token", minted.token.id.to_string())
-        .with("retired", living.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
+        .with("retired", agents.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
         .with("overlap_seconds", overlap_seconds);
     txn.entry(by, Action::HostRotate, id, params)?;
-    for token in living {
-        tokens::retire(txn, token, overlap_seconds)?;
+    for token in agents {
+        // One past its end is so by a clock that may be put back by more than the overlap.
+        let overlap = if is_good(txn, &token) { overlap_seconds } else { 0 };
+        tokens::retire(txn, token, overlap)?;
     }
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)
@@ -189,11 +196,20 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
     Ok(Seen { host, has_credentials, last_used_at })
 }
 
-/// The agent tokens of a host that are good now.
-fn living(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
+/// The agent tokens of a host that nobody ended yet, at most [`AGENTS_OVER_MAX`] of those past their end among them.
+fn not_ended(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
     let mut tokens = agents(txn, host)?;
-    tokens.retain(|token| token.state(txn.now(), 0) == State::Active);
+    tokens.retain(|token| !token.is_revoked());
+    let (mut tokens, mut over): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| is_good(txn, token));
+    over.sort_by_key(|token| Reverse(token.expires_at));
+    over.truncate(AGENTS_OVER_MAX);
+    tokens.append(&mut over);
     Ok(tokens)
+}
+
+/// Whether an agent token is good at this turn.
+fn is_good(txn: &Txn<'_>, token: &Token) -> bool {
+    token.state(txn.now(), 0) == State::Active
 }
 
 /// The agent tokens of a host, the dead ones included until they are purged.
