@@ -407,11 +407,12 @@ impl Model {
         }
     }
 
-    /// Ends a token now; one that was ended already stays as it is. Whether anything changed.
+    /// Ends a token now; one that was ended already, by itself or with others, stays as it is. Whether anything
+    /// changed.
     pub(super) fn revoke(&mut self, at: usize) -> bool {
-        let now = self.now;
+        let (now, ended) = (self.now, self.revoked_at(&self.tokens[at]).is_some());
         let token = &mut self.tokens[at];
-        if token.gone || token.revoked.is_some() {
+        if token.gone || ended {
             return false;
         }
         token.revoked = Some(now);
