@@ -21,6 +21,7 @@ use crate::{
         host::Host,
         tables,
         token::{LastUsed, Owner, State, Token},
+        view::{believed, believed_or_counted},
     },
     token::{HostId, Kind},
 };
@@ -98,8 +99,9 @@ pub fn update(txn: &mut Txn<'_>, by: &By, id: HostId, change: &Change) -> Result
 /// Deletes a host: its agent tokens and its credentials go with it, and its name is free.
 pub fn delete(txn: &mut Txn<'_>, by: &By, id: HostId) -> Result<(), Refusal> {
     let host = existing(txn, id)?;
-    let agents = not_ended(txn, id)?;
-    txn.entry(by, Action::HostDelete, id, Params::none().with("hostname", host.hostname.clone()))?;
+    let (agents, damaged) = not_ended(txn, id)?;
+    let params = told(Params::none().with("hostname", host.hostname.clone()), damaged);
+    txn.entry(by, Action::HostDelete, id, params)?;
     for token in agents {
         tokens::revoke(txn, token)?;
     }
@@ -119,7 +121,7 @@ pub fn rotate(
     fresh: &Fresh,
 ) -> Result<Minted, Refusal> {
     let host = existing(txn, id)?;
-    let agents = not_ended(txn, id)?;
+    let (agents, damaged) = not_ended(txn, id)?;
     let prefix = &terms.settings.tokens.prefix;
     let minted = tokens::blank(txn, prefix, Kind::Agent, Owner::Host(id), None, fresh);
     let params = Params::none()
@@ -127,7 +129,7 @@ pub fn rotate(
         .with("agent_token", minted.token.id.to_string())
         .with("retired", agents.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
         .with("overlap_seconds", overlap_seconds);
-    txn.entry(by, Action::HostRotate, id, params)?;
+    txn.entry(by, Action::HostRotate, id, told(params, damaged))?;
     for token in agents {
         // One past its end is so by a clock that may be put back by more than the overlap.
         let overlap = if is_good(txn, &token) { overlap_seconds } else { 0 };
@@ -185,7 +187,8 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
         &prefix,
         &newest,
         AGENTS_SEEN_MAX,
-        &mut |key, _| agent(view, host.id, &prefix, key),
+        // One that is damaged is used by nobody, and whoever looks for another host must find it.
+        &mut |key, _| believed(agent(view, host.id, &prefix, key)),
     )?;
     let mut last_used_at = None;
     for token in agents.items {
@@ -196,15 +199,21 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
     Ok(Seen { host, has_credentials, last_used_at })
 }
 
-/// The agent tokens of a host that nobody ended yet, at most [`AGENTS_OVER_MAX`] of those past their end among them.
-fn not_ended(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
-    let mut tokens = agents(txn, host)?;
+/// The agent tokens of a host that nobody ended yet, at most [`AGENTS_OVER_MAX`] of those past their end among them;
+/// and how many are damaged. Those admit nobody, so that there is nothing to end.
+fn not_ended(txn: &Txn<'_>, host: HostId) -> Result<(Vec<Token>, u64), Fault> {
+    let (mut tokens, damaged) = agents(txn, host)?;
     tokens.retain(|token| !token.is_revoked());
     let (mut tokens, mut over): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| is_good(txn, token));
     over.sort_by_key(|token| Reverse(token.expires_at));
     over.truncate(AGENTS_OVER_MAX);
     tokens.append(&mut over);
-    Ok(tokens)
+    Ok((tokens, damaged))
+}
+
+/// What an entry says, with the number of agent tokens that are damaged where there are any.
+fn told(params: Params, damaged: u64) -> Params {
+    if damaged > 0 { params.with("damaged", damaged) } else { params }
 }
 
 /// Whether an agent token is good at this turn.
@@ -212,15 +221,15 @@ fn is_good(txn: &Txn<'_>, token: &Token) -> bool {
     token.state(txn.now(), 0) == State::Active
 }
 
-/// The agent tokens of a host, the dead ones included until they are purged.
-fn agents(view: &dyn View, host: HostId) -> Result<Vec<Token>, Fault> {
+/// The agent tokens of a host, the dead ones included until they are purged; and how many are damaged.
+fn agents(view: &dyn View, host: HostId) -> Result<(Vec<Token>, u64), Fault> {
     let prefix = agents_prefix(host);
-    let mut found = Vec::new();
+    let (mut found, mut damaged) = (Vec::new(), 0);
     tables::each(view, TableId::TokensByOwner, &prefix, &mut |key, _| {
-        found.extend(agent(view, host, &prefix, key)?);
+        found.extend(believed_or_counted(agent(view, host, &prefix, key), &mut damaged)?);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(found)
+    Ok((found, damaged))
 }
 
 /// What the index has before the ids of a host's agent tokens.

@@ -22,7 +22,7 @@ use crate::{
         meta::{AuditHead, HighestTime, Setup},
         token::{Detail, Format, LastUsed, Owner, State, Token, Tombstone, Uses},
         user::User,
-        view::{Direction, believed},
+        view::{Direction, believed, believed_or_counted},
     },
     token::{Kind, TokenHash},
 };
@@ -257,10 +257,7 @@ impl Step<'_, '_> {
 
     /// What can be believed of what the replaced store holds.
     fn believed<T>(&mut self, found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-        if let Err(Fault::Damaged(_)) = found {
-            self.carried.damaged = self.carried.damaged.saturating_add(1);
-        }
-        believed(found)
+        believed_or_counted(found, &mut self.carried.damaged)
     }
 
     fn revived(&mut self, what: &'static str, id: String, name: String, owner: Option<String>) {

@@ -1,7 +1,12 @@
 //! What tokens of every kind have in common: making a row, ending one, showing one. Each kind's own
 //! conditions stand in its own file.
 
-use super::{Refusal, access::Authorized, verify};
+use super::{
+    Refusal,
+    access::Authorized,
+    credentials::{self, Place},
+    verify,
+};
 use crate::{
     records::{
         Fault, Listed, Page, Record, TableId, Time, Txn, View,
@@ -97,10 +102,10 @@ pub fn erasable(view: &dyn View, token: &Token) -> Result<(), Fault> {
 
 /// Removes the credentials that wait for an enrolment.
 fn remove_credentials(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    match waiting_credentials(txn, token)? {
-        Some(sealed) => txn.remove(&sealed),
-        None => Ok(()),
+    if token.kind == Kind::Enrollment {
+        credentials::remove(txn, &Place::of_enrollment(token))?;
     }
+    Ok(())
 }
 
 /// The credentials that wait for an enrolment; other kinds have none.

@@ -151,7 +151,14 @@ pub const SCHEMAS: &[Schema] = &[
             member("last_used_ip", Text, Nullable),
         ],
     },
-    schema("Revoked", &[member("matches", Number, There), member("revoked", Number, There)]),
+    schema(
+        "Revoked",
+        &[
+            member("matches", Number, There),
+            member("revoked", Number, There),
+            member("damaged", Number, Optional),
+        ],
+    ),
     schema(
         "Me",
         &[

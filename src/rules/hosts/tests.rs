@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    records::host::SealedFor,
     rules::{
         Denied, Reason,
         access::Who,
@@ -181,6 +182,54 @@ fn a_rotation_lets_every_living_token_of_the_host_end_within_the_overlap() {
     let fresh = house.fresh();
     let refused = house.change(|txn, terms| rotate(txn, terms, &nobody(), absent, 0, &fresh));
     assert_eq!(refused.unwrap_err(), Refusal::NotFound);
+}
+
+#[test]
+fn a_damaged_token_of_a_host_keeps_neither_its_rotation_nor_its_deletion_up() {
+    let mut house = House::new();
+    let host = enrolled(&mut house, "web");
+    let nonce = house.bytes();
+    house.change(|txn, terms| put_credentials(txn, terms, &nobody(), host.host, b"{}", nonce)).unwrap();
+    let rotated = |house: &mut House, overlap| {
+        let fresh = house.fresh();
+        house.change(|txn, terms| rotate(txn, terms, &nobody(), host.host, overlap, &fresh)).unwrap()
+    };
+    let second = rotated(&mut house, 60);
+    let first = text::parse(host.agent_token.expose()).unwrap().id;
+    house.shelf.tamper(TableId::Tokens, first.as_bytes(), Some(vec![1, 2, 3]));
+    house.shelf.tamper(TableId::Sealed, &SealedFor::Host(host.host).key(), Some(vec![1, 2, 3]));
+    let third = rotated(&mut house, 0);
+    dead(&house, &second.secret, Reason::Revoked);
+    caller(&house, &third.secret).unwrap();
+    house.change(|txn, _| delete(txn, &nobody(), host.host)).unwrap();
+    dead(&house, &third.secret, Reason::Revoked);
+    assert_eq!(Host::by_id(&house.shelf, host.host), Ok(None));
+    assert_eq!(Place::of_host(host.host).row(&house.shelf), Ok(None));
+    let params: Vec<Value> = house
+        .shelf
+        .audit()
+        .iter()
+        .rev()
+        .take(2)
+        .map(|entry| serde_json::from_str(&entry.params).unwrap())
+        .collect();
+    assert!(params.iter().all(|params| params["damaged"] == 1), "{params:?}");
+    assert_eq!(params[1]["retired"], json!([second.token.id.to_string()]));
+}
+
+#[test]
+fn a_damaged_token_hides_neither_its_host_nor_another() {
+    let mut house = House::new();
+    let hosts = ["one", "two"].map(|name| enrolled(&mut house, name));
+    let agent = text::parse(hosts[0].agent_token.expose()).unwrap().id;
+    house.shelf.tamper(TableId::Tokens, agent.as_bytes(), Some(vec![1, 2, 3]));
+    let listed = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).unwrap();
+    assert_eq!(listed.items.len(), 2);
+    for reads in 0..8 {
+        house.shelf.fail_after(Some(reads));
+        let unreadable = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).map(drop);
+        assert_eq!(unreadable, Err(Refusal::Fault(Fault::Unreadable)), "after {reads} reads");
+    }
 }
 
 const YEAR: u64 = 365 * 86_400;
