@@ -455,6 +455,7 @@ pub const SCHEMAS: &[Schema] = &[
             member("resealed", Number, There),
             member("damaged", Number, There),
             member("unfinished", Flag, There),
+            member("next_cursor", Text, Optional),
         ],
     ),
     schema(
