@@ -296,6 +296,53 @@ fn after_reseal_the_store_opens_with_the_new_key_alone() {
     assert_eq!(host.get(&format!("/v1/hosts/{}/credentials", host.id)).expect(200), json!({"user": "u"}));
 }
 
+/// The cursor that leads behind a key of the table of what is sealed: the key and its CRC-32.
+fn cursor_behind(key: &[u8]) -> String {
+    use base64ct::Encoding;
+    let check = crc32fast::hash(key).to_be_bytes();
+    base64ct::Base64UrlUnpadded::encode_string(&[key, &check].concat())
+}
+
+#[test]
+fn sealing_again_goes_on_behind_a_cursor_and_without_one_begins_anew() {
+    let daemon = Daemon::start();
+    daemon.host_with("web-1", json!({"credentials": {"user": "u"}}));
+    daemon.cli(&["keys", "rotate"]).expect(0);
+    let path = "/v1/admin/keys/reseal";
+    let done = |rows: u64| json!({"resealed": rows, "damaged": 0, "unfinished": false});
+    let asked = |cursor: &str| daemon.root().post(&format!("{path}?cursor={cursor}"), json!({}));
+    // It goes from the last key to the first: behind this one there is nothing.
+    assert_eq!(asked(&cursor_behind(&[0])).expect(200), done(0));
+    assert_eq!(asked(&cursor_behind(&[255])).expect(200), done(1));
+    asked("nonsense").names_field("cursor");
+    assert_eq!(daemon.root().post(path, json!({})).expect(200), done(0));
+}
+
+#[test]
+fn reseal_sends_back_where_to_go_on_and_tells_damaged_rows_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("sock");
+    let mut asked = Vec::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let daemon = pretending(&socket, move |first| {
+        asked.push(first.split(' ').nth(1).unwrap_or_default().to_owned());
+        tell.send(asked.clone()).unwrap();
+        match asked.len() {
+            1 => Some(json!({"resealed": 2, "damaged": 1, "unfinished": true, "next_cursor": "a_-b"})),
+            2 => Some(json!({"resealed": 0, "damaged": 0, "unfinished": true, "next_cursor": "cd"})),
+            3 => Some(json!({"resealed": 1, "damaged": 2, "unfinished": false})),
+            _ => None,
+        }
+    });
+    let outcome = cli::alone(folder.path(), &["keys", "reseal", "--socket", socket.to_str().unwrap()]);
+    assert_eq!(outcome.expect(0), "");
+    let path = "/v1/admin/keys/reseal";
+    let expected = [path.to_owned(), format!("{path}?cursor=a_-b"), format!("{path}?cursor=cd")];
+    assert_eq!(told.try_iter().last().unwrap(), expected);
+    assert_eq!(outcome.stderr, "not opened, and left as they are: 3 rows\n3 rows sealed again\n");
+    drop(daemon);
+}
+
 #[test]
 fn where_the_keyring_cannot_be_written_rotate_prints_what_to_put_there() {
     // A name of the longest there is leaves no room for one beside it, whoever runs this.
@@ -380,11 +427,13 @@ fn a_keyring_that_others_can_get_at_is_not_rotated() {
     refused(&daemon);
 }
 
-/// A daemon that says where its keyring is and goes away when it is asked to reload.
-fn going_away(socket: &std::path::Path, keyring: &std::path::Path) -> std::thread::JoinHandle<()> {
+/// Something that answers like a daemon: what `answer` says to the first line of a request, until it says nothing.
+fn pretending(
+    socket: &std::path::Path,
+    mut answer: impl FnMut(&str) -> Option<Value> + Send + 'static,
+) -> std::thread::JoinHandle<()> {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
-    let body = json!({"file": keyring, "credential": false}).to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -395,17 +444,18 @@ fn going_away(socket: &std::path::Path, keyring: &std::path::Path) -> std::threa
             {
                 head.push(line);
             }
-            match head.first().map(String::as_str) {
-                Some(first) if first.starts_with("POST /v1/admin/reload ") => return,
-                Some(_) => {
-                    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-                        .unwrap();
-                }
-                // Only a look at whether anybody is there.
-                None => {}
-            }
+            // Without a line it is only a look at whether anybody is there.
+            let Some(first) = head.first() else { continue };
+            let Some(body) = answer(first).map(|body| body.to_string()) else { return };
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
         }
     })
+}
+
+/// A daemon that says where its keyring is and goes away when it is asked to reload.
+fn going_away(socket: &std::path::Path, keyring: &std::path::Path) -> std::thread::JoinHandle<()> {
+    let told = json!({"file": keyring, "credential": false});
+    pretending(socket, move |first| (!first.starts_with("POST /v1/admin/reload ")).then(|| told.clone()))
 }
 
 #[test]

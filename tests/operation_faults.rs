@@ -17,6 +17,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use sha2::{Digest as _, Sha256};
 use support::{
     daemon::{set_mode, write_private},
     people::service_secret,
@@ -303,25 +304,73 @@ fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
     prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
 }
 
+/// Flips a bit wherever one of these stands in the store, beneath the running daemon, which knows better until it opens
+/// its store again.
+#[track_caller]
+fn damage(daemon: &Daemon, parts: &[&[u8]]) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(daemon.store()).unwrap();
+    let bytes = fs::read(daemon.store()).unwrap();
+    for part in parts {
+        let found = || bytes.windows(part.len()).enumerate().filter(|(_, found)| found == part);
+        assert!(found().count() > 0, "it is not in the store");
+        for (at, _) in found() {
+            file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+        }
+    }
+}
+
+/// Lets the store fall ill and heal, for which it is opened again.
+#[track_caller]
+fn fall_ill_and_heal(daemon: &Daemon) {
+    // Below what the probe writes, so that nothing heals before its time.
+    limit_files(daemon, Some(16 * 1024));
+    eventually("a change is refused", || {
+        let made = daemon.root().post("/v1/clients", json!({"slug": "never", "name": "n"}));
+        (made.status != 201).then_some(())
+    });
+    limit_files(daemon, None);
+    eventually("it is well again", || logged(daemon, "info", "the store is well again").pop());
+}
+
+#[test]
+fn a_damaged_token_keeps_no_other_alive_in_an_incident() {
+    let daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let [older, damaged, newer] = [(); 3].map(|()| anna.any_pat());
+    let host = daemon.host("web-1");
+    let rotate = format!("/v1/hosts/{}/rotate", host.id);
+    let second =
+        text_of(&daemon.root().post(&rotate, json!({"overlap_seconds": 60})).expect(201), "agent_token");
+    let hashes = [&damaged, &host.agent_token].map(Sha256::digest);
+    damage(&daemon, &[&hashes[0], &hashes[1]]);
+    fall_ill_and_heal(&daemon);
+    let revoke = |body: Value| daemon.root().post("/v1/admin/tokens/revoke", body).expect(200);
+    assert_eq!(
+        revoke(json!({"user": anna.id, "kind": "pat", "dry_run": true})),
+        json!({"matches": 2, "revoked": 0, "damaged": 1})
+    );
+    let told = daemon.cli(&["token", "revoke-all", "--user", "anna@example.org", "--kind", "pat", "--yes"]);
+    told.expect(0);
+    assert!(told.stderr.contains("2 tokens revoked"), "{told:?}");
+    assert!(told.stderr.contains("1 damaged token passed over"), "{told:?}");
+    let passed = logged(&daemon, "error", "passed over damaged tokens");
+    assert!(passed.iter().all(|line| line["damaged"] == 1) && passed.len() == 2, "{passed:?}");
+    assert!(!daemon.is_active(&older) && !daemon.is_active(&newer));
+    assert_eq!(revoke(json!({"user": anna.id, "kind": "session"})), json!({"matches": 1, "revoked": 1}));
+    assert!(by_id(&daemon.root().get("/v1/hosts").expect(200), &host.id).is_some());
+    let third = text_of(&daemon.root().post(&rotate, json!({})).expect(201), "agent_token");
+    assert!(!daemon.is_active(&second) && daemon.is_active(&third));
+    daemon.root().delete(&format!("/v1/hosts/{}", host.id)).expect(204);
+    assert!(!daemon.is_active(&third));
+}
+
 #[test]
 fn a_store_that_falls_ill_and_heals_and_a_damaged_record_are_lines_of_the_log() {
     let daemon = Daemon::start();
     let (anna, bert) = (daemon.user("anna@example.org", &[]), daemon.user("bert@example.org", &[]));
     assert_eq!(logged(&daemon, "error", ""), Vec::<Value>::new());
-    // Beneath the running daemon, which knows better until it opens its store again.
-    let file = fs::OpenOptions::new().read(true).write(true).open(daemon.store()).unwrap();
-    let bytes = fs::read(daemon.store()).unwrap();
-    let email = b"anna@example.org";
-    for (at, _) in bytes.windows(email.len()).enumerate().filter(|(_, found)| found == email) {
-        file.write_all_at(b"A", at as u64).unwrap();
-    }
-    // Below what the probe writes, so that nothing heals before its time.
-    limit_files(&daemon, Some(16 * 1024));
-    eventually("a change is refused", || {
-        (bert.post("/v1/tokens", json!({"name": "n"})).status != 201).then_some(())
-    });
-    limit_files(&daemon, None);
-    eventually("it is well again", || logged(&daemon, "info", "the store is well again").pop());
+    damage(&daemon, &[b"anna@example.org"]);
+    fall_ill_and_heal(&daemon);
     let fell = logged(&daemon, "error", "the store has");
     assert!(fell.len() == 1 && text_of(&fell[0], "error").contains("File too large"), "{fell:?}");
     assert_eq!(logged(&daemon, "info", "the store is well again").len(), 1);

@@ -103,6 +103,32 @@ fn purged_and_older_stores_revive_nothing() {
 }
 
 #[test]
+fn a_password_that_was_replaced_does_not_come_back_with_a_store_in_which_something_else_changed_since() {
+    let (old, new) = ("the first of two passwords", "the second of two passwords");
+    let mut daemon = Daemon::start();
+    let anna = daemon.user("anna@example.org", &[]);
+    let path = format!("/v1/users/{}", anna.id);
+    let change = |daemon: &Daemon, body: Value| drop(daemon.root().patch(&path, body).expect(200));
+    change(&daemon, json!({"password": old}));
+    daemon.cli(&["backup", "older.redb"]).expect(0);
+    change(&daemon, json!({"password": new}));
+    daemon.cli(&["backup", "newer.redb"]).expect(0);
+    daemon.stop();
+    fs::remove_file(daemon.store()).unwrap();
+    daemon.cli(&["restore", "older.redb", "--accept-revived"]).expect(0);
+    daemon.start_again();
+    change(&daemon, json!({"name": "Anna"}));
+    daemon.stop();
+    daemon.cli(&["restore", "newer.redb"]).expect(0);
+    daemon.start_again();
+    let log_in = |password: &str| {
+        daemon.nobody().post("/v1/sessions", json!({"email": "anna@example.org", "password": password}))
+    };
+    log_in(old).expect(401);
+    log_in(new).expect(201);
+}
+
+#[test]
 fn an_unreadable_store_is_named_and_what_may_have_come_back_is_listed() {
     let mut daemon = Daemon::start();
     let anna = daemon.user("anna@example.org", &["admin"]);

@@ -14,7 +14,8 @@ use crate::{
     token::{KeyId, Keyring, seal::NONCE_BYTES},
 };
 
-/// Steps of sealing again that one request takes; what is left is for the next one.
+/// Steps of sealing again that one request takes; the next one goes on from there. Rows that need nothing are read in
+/// them as well.
 const RESEAL_STEPS_MAX: usize = 40;
 
 /// A key and what needs it.
@@ -46,14 +47,14 @@ pub struct Keys {
 }
 
 /// What sealing again came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     /// Rows that are under the current key now.
     pub rows: u64,
     /// Rows that could not be opened and stay as they are.
     pub damaged: u64,
-    /// Whether there may be more to do.
-    pub unfinished: bool,
+    /// Behind which row there may be more to do; none at the end.
+    pub next: Option<Vec<u8>>,
 }
 
 impl App {
@@ -96,20 +97,30 @@ impl App {
         Ok(())
     }
 
-    /// Seals again under the current key what older ones sealed, step by step, each an operation of its own.
-    pub async fn reseal(&self, who: &Authorized) -> Result<Resealed, Failure> {
-        let mut done = Resealed { unfinished: true, ..Resealed::default() };
-        let mut after = None;
-        for _ in 0..RESEAL_STEPS_MAX {
+    /// Seals again under the current key what older ones sealed, from behind the row `after` on, step by step, each an
+    /// operation of its own.
+    pub async fn reseal(&self, who: &Authorized, after: Option<Vec<u8>>) -> Result<Resealed, Failure> {
+        self.reseal_in(who, after, RESEAL_STEPS_MAX).await
+    }
+
+    /// The same, in at most `steps` steps.
+    pub(super) async fn reseal_in(
+        &self,
+        who: &Authorized,
+        after: Option<Vec<u8>>,
+        steps: usize,
+    ) -> Result<Resealed, Failure> {
+        let mut done = Resealed { next: after, ..Resealed::default() };
+        for _ in 0..steps {
             let nonces = (0..RESEAL_ROWS_MAX).map(|_| random()).collect::<Result<Vec<_>, _>>()?;
+            let after = done.next.take();
             let step = self
                 .change(who, move |txn, terms, who| keys::reseal(txn, terms, &who.by(), after, &nonces))
                 .await?;
             done.rows = done.rows.saturating_add(step.rows);
             done.damaged = done.damaged.saturating_add(step.damaged);
-            after = step.next;
-            if after.is_none() {
-                done.unfinished = false;
+            done.next = step.next;
+            if done.next.is_none() {
                 break;
             }
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{App, Failure, fresh};
 use crate::{
-    records::{Listed, Page},
+    records::{Listed, Page, TableId},
     rules::{
         Refusal,
         access::Authorized,
-        inventory::{self, Condition, Filter, Found, Owned},
+        inventory::{self, Condition, Filter, Found, Matching, Owned},
         pats::{self, Change, Wish},
         tokens::{self, Minted, Row},
     },
@@ -22,6 +22,8 @@ pub struct Revoked {
     pub matches: u64,
     /// Tokens that were ended.
     pub revoked: u64,
+    /// Tokens that are damaged, and were passed over.
+    pub damaged: u64,
 }
 
 impl App {
@@ -128,12 +130,12 @@ impl App {
         loop {
             let from = after.take();
             let look = self.look_long(move |view, _| inventory::matching(view, &condition, from.clone()));
-            let listed = look.await?;
-            let ids = listed.items;
+            let Matching { ids, next, damaged } = look.await?;
+            outcome.damaged = outcome.damaged.saturating_add(damaged);
             outcome.matches = outcome.matches.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
             if !dry_run && !ids.is_empty() {
                 let by = who.by();
-                let revoked = if began {
+                let ended = if began {
                     // Allowed once is allowed to the end: what asks may be among what is ended.
                     self.change_own(move |txn, _| inventory::revoke_many(txn, &by, &condition, &ids)).await?
                 } else {
@@ -143,12 +145,22 @@ impl App {
                     .await?
                 };
                 began = true;
-                outcome.revoked = outcome.revoked.saturating_add(revoked);
+                outcome.revoked = outcome.revoked.saturating_add(ended.revoked);
+                outcome.damaged = outcome.damaged.saturating_add(ended.damaged);
             }
-            after = listed.next;
+            after = next;
             if after.is_none() {
-                return Ok(outcome);
+                break;
             }
         }
+        if outcome.damaged > 0 {
+            tracing::error!(
+                table = TableId::Tokens.name(),
+                damaged = outcome.damaged,
+                "a revocation of many passed over damaged tokens, which admit nobody: stop the daemon and run `bearerd \
+                 check`"
+            );
+        }
+        Ok(outcome)
     }
 }

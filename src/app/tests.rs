@@ -14,10 +14,14 @@ use self::{
     ground::{Ground, Image, World},
 };
 use crate::{
-    app::random,
-    records::Action,
-    rules::{access::Right, inventory::Condition},
-    token::Kind,
+    app::{keys::Resealed, random},
+    records::{
+        Action, TableId, Txn,
+        host::{Sealed, SealedFor},
+        tables::ROWS_READ_MAX,
+    },
+    rules::{Terms, access::Right, inventory::Condition},
+    token::{HostId, Kind, seal},
 };
 
 /// How many points a test looks at: what the variable says, or `usual`.
@@ -71,6 +75,45 @@ fn a_million_draws_repeat_nothing() {
         nonces.insert(<[u8; 12]>::try_from(&nonce[12..]).unwrap());
     }
     assert_eq!((secrets.len(), nonces.len()), (draws, draws));
+}
+
+/// Rows that need nothing are read as well, and a step reads only so many. Here more of them lie in front of two that do.
+#[test]
+fn sealing_again_comes_to_its_end_however_many_rows_in_front_need_nothing() {
+    let world = World::over(&Ground::new(), Image::Complete);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let app = &world.app;
+    let who = world.root(Right::Administrate).unwrap();
+    let snapshot = app.snapshot();
+    let envelope = seal::seal(snapshot.keyring.current(), [1; 24], "", b"{}").unwrap();
+    let many = u16::try_from(ROWS_READ_MAX).unwrap();
+    let holder = |number: u16| {
+        let mut id = [255; 16];
+        id[14..].copy_from_slice(&number.to_be_bytes());
+        SealedFor::Host(HostId::from_bytes(id))
+    };
+    let plant = move |txn: &mut Txn<'_>, _: Terms<'_>| {
+        for number in 0..many {
+            txn.note(&Sealed { holder: holder(number), envelope: envelope.clone(), entry: 0 })?;
+        }
+        // Nobody can tell which key this one needs.
+        txn.hint(TableId::Sealed, holder(many).key(), vec![1, 2, 3]);
+        Ok(())
+    };
+    let mut done = Vec::new();
+    runtime.block_on(async {
+        app.change_own(plant).await.unwrap();
+        let mut after = None;
+        for _ in 0..3 {
+            let Resealed { rows, damaged, next } = app.reseal_in(&who, after, 1).await.unwrap();
+            done.push((rows, damaged));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+    });
+    assert_eq!(done, [(0, 1), (2, 0)], "each request goes on where the one before ended");
 }
 
 /// While all threads for such work are busy, it waits, and the one thread that answers goes on.

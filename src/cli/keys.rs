@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Common, Exit, Stop,
-    ask::good,
+    ask::{encoded, good},
     offline, operate,
     output::{self, Column},
 };
@@ -220,20 +220,26 @@ fn print(common: &Common, keyring: &Keyring) -> Result<(), Stop> {
 }
 
 fn reseal(common: &Common) -> Result<(), Stop> {
-    let mut resealed = 0;
+    const PATH: &str = "/v1/admin/keys/reseal";
+    let (mut resealed, mut damaged) = (0, 0);
+    let mut target = PATH.to_owned();
     loop {
-        let answer = common.ask(Method::POST, "/v1/admin/keys/reseal", None)?;
+        let answer = common.ask(Method::POST, &target, None)?;
         let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
         resealed += number("resealed");
-        if number("damaged") > 0 {
-            let rows = output::counted(number("damaged"), "row");
-            output::tell(&format!("not opened, and left as they are: {rows}"));
-        }
+        damaged += number("damaged");
         if answer.get("unfinished").and_then(Value::as_bool) != Some(true) {
-            let rows = output::counted(resealed, "row");
-            return common.done(&json!({"resealed": resealed}), &format!("{rows} sealed again"));
+            break;
+        }
+        if let Some(next) = answer.get("next_cursor").and_then(Value::as_str) {
+            target = format!("{PATH}?cursor={}", encoded(next));
         }
     }
+    if damaged > 0 {
+        output::tell(&format!("not opened, and left as they are: {}", output::counted(damaged, "row")));
+    }
+    let said = format!("{} sealed again", output::counted(resealed, "row"));
+    common.done(&json!({"resealed": resealed}), &said)
 }
 
 /// A name for a new key: the moment it is made, so that keyrings read in order; `tail` tells apart those of one

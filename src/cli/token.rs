@@ -302,13 +302,26 @@ impl RevokeAll {
         };
         if self.dry_run {
             let answer = ask(true)?;
+            tell_damaged(&answer);
             return common.done(&answer, &format!("{} would be revoked", tokens(&answer, "matches")));
         }
         if !common.yes {
             common.confirm(&format!("{} will be revoked", tokens(&ask(true)?, "matches")))?;
         }
         let answer = ask(false)?;
+        tell_damaged(&answer);
         common.done(&answer, &format!("{} revoked", tokens(&answer, "revoked")))
+    }
+}
+
+/// Tells of rows that nobody can read.
+fn tell_damaged(answer: &Value) {
+    let damaged = answer.get("damaged").and_then(Value::as_u64).unwrap_or_default();
+    if damaged > 0 {
+        let tokens = output::counted(damaged, "damaged token");
+        output::tell(&format!(
+            "{tokens} passed over, good for nobody; stop the daemon and run `bearerd check`"
+        ));
     }
 }
 

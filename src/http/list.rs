@@ -28,8 +28,12 @@ pub const PAGE: &[Parameter] = &[LIMIT, CURSOR];
 /// Which page a query asks for.
 pub fn page(query: &Query) -> Result<Page, Problem> {
     let limit = query.integer(LIMIT.name, 1, LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
-    let after = query.text(CURSOR.name).map(after).transpose()?;
-    Ok(Page { after, limit: usize::try_from(limit).unwrap_or(1) })
+    Ok(Page { after: begin(query)?, limit: usize::try_from(limit).unwrap_or(1) })
+}
+
+/// Behind which key a query asks to go on; none from the beginning.
+pub fn begin(query: &Query) -> Result<Option<Vec<u8>>, Problem> {
+    query.text(CURSOR.name).map(after).transpose()
 }
 
 fn after(cursor: &str) -> Result<Vec<u8>, Problem> {
@@ -40,10 +44,11 @@ fn after(cursor: &str) -> Result<Vec<u8>, Problem> {
             let (key, check) = bytes.split_last_chunk()?;
             (crc32fast::hash(key).to_be_bytes() == *check).then(|| key.to_vec())
         })
-        .ok_or_else(|| Problem::field(CURSOR.name, "must be the next_cursor of a page of this list"))
+        .ok_or_else(|| Problem::field(CURSOR.name, "must be the next_cursor of an answer of this route"))
 }
 
-fn cursor(key: &[u8]) -> String {
+/// The cursor that leads behind a key.
+pub fn cursor(key: &[u8]) -> String {
     let check = crc32fast::hash(key).to_be_bytes();
     Base64UrlUnpadded::encode_string(&[key, &check].concat())
 }

@@ -38,7 +38,8 @@ pub struct User {
     /// What its password is held against; none where it cannot log in by password.
     pub password: Option<PasswordHash>,
     /// Sessions opened under an earlier epoch are over. One that ended others is named by the second in which it
-    /// began; see [`Self::next_epoch`].
+    /// began; see [`Self::next_epoch`]. A password that takes another's place begins one: by that a restore knows the
+    /// newer of two.
     pub session_epoch: u64,
     /// The name of the configured service that this is the user of.
     pub service: Option<String>,

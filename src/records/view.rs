@@ -145,6 +145,17 @@ pub(crate) fn believed<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, 
     }
 }
 
+/// The same, counting a damaged record.
+pub(crate) fn believed_or_counted<T>(
+    found: Result<Option<T>, Fault>,
+    damaged: &mut u64,
+) -> Result<Option<T>, Fault> {
+    if let Err(Fault::Damaged(_)) = found {
+        *damaged = damaged.saturating_add(1);
+    }
+    believed(found)
+}
+
 /// A range of keys.
 pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 

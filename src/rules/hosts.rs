@@ -3,7 +3,7 @@
 //! An agent sees its own record and its own credentials, and no sign of anything else: another host's id is
 //! as unknown to it as one that was never given.
 
-use core::ops::ControlFlow;
+use core::{cmp::Reverse, ops::ControlFlow};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -21,6 +21,7 @@ use crate::{
         host::Host,
         tables,
         token::{LastUsed, Owner, State, Token},
+        view::{believed, believed_or_counted},
     },
     token::{HostId, Kind},
 };
@@ -32,6 +33,11 @@ mod tests;
 /// it, which is seldom more than one or two behind; the dead ones before stay until the purge, and of a host that is
 /// rotated every hour those are hundreds, for each host of a list.
 const AGENTS_SEEN_MAX: usize = 8;
+
+/// Tokens past their end that a rotation or a deletion of their host ends for good: those with the latest ends, since
+/// what only a wrong clock has expired ends after whatever the right one has. The others, of a host that was rotated
+/// every few minutes, are left to the next time or the purge.
+const AGENTS_OVER_MAX: usize = 1_000;
 
 /// A host, and what is shown beside its record.
 #[derive(Clone, Debug)]
@@ -93,9 +99,10 @@ pub fn update(txn: &mut Txn<'_>, by: &By, id: HostId, change: &Change) -> Result
 /// Deletes a host: its agent tokens and its credentials go with it, and its name is free.
 pub fn delete(txn: &mut Txn<'_>, by: &By, id: HostId) -> Result<(), Refusal> {
     let host = existing(txn, id)?;
-    let living = living(txn, id)?;
-    txn.entry(by, Action::HostDelete, id, Params::none().with("hostname", host.hostname.clone()))?;
-    for token in living {
+    let (agents, damaged) = not_ended(txn, id)?;
+    let params = told(Params::none().with("hostname", host.hostname.clone()), damaged);
+    txn.entry(by, Action::HostDelete, id, params)?;
+    for token in agents {
         tokens::revoke(txn, token)?;
     }
     credentials::remove(txn, &Place::of_host(id))?;
@@ -114,17 +121,19 @@ pub fn rotate(
     fresh: &Fresh,
 ) -> Result<Minted, Refusal> {
     let host = existing(txn, id)?;
-    let living = living(txn, id)?;
+    let (agents, damaged) = not_ended(txn, id)?;
     let prefix = &terms.settings.tokens.prefix;
     let minted = tokens::blank(txn, prefix, Kind::Agent, Owner::Host(id), None, fresh);
     let params = Params::none()
         .with("hostname", host.hostname)
         .with("agent_token", minted.token.id.to_string())
-        .with("retired", living.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
+        .with("retired", agents.iter().map(|token| token.id.to_string()).collect::<Vec<_>>())
         .with("overlap_seconds", overlap_seconds);
-    txn.entry(by, Action::HostRotate, id, params)?;
-    for token in living {
-        tokens::retire(txn, token, overlap_seconds)?;
+    txn.entry(by, Action::HostRotate, id, told(params, damaged))?;
+    for token in agents {
+        // One past its end is so by a clock that may be put back by more than the overlap.
+        let overlap = if is_good(txn, &token) { overlap_seconds } else { 0 };
+        tokens::retire(txn, token, overlap)?;
     }
     tokens::insert(txn, minted.token.clone())?;
     Ok(minted)
@@ -178,7 +187,8 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
         &prefix,
         &newest,
         AGENTS_SEEN_MAX,
-        &mut |key, _| agent(view, host.id, &prefix, key),
+        // One that is damaged is used by nobody, and whoever looks for another host must find it.
+        &mut |key, _| believed(agent(view, host.id, &prefix, key)),
     )?;
     let mut last_used_at = None;
     for token in agents.items {
@@ -189,22 +199,37 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
     Ok(Seen { host, has_credentials, last_used_at })
 }
 
-/// The agent tokens of a host that are good now.
-fn living(txn: &Txn<'_>, host: HostId) -> Result<Vec<Token>, Fault> {
-    let mut tokens = agents(txn, host)?;
-    tokens.retain(|token| token.state(txn.now(), 0) == State::Active);
-    Ok(tokens)
+/// The agent tokens of a host that nobody ended yet, at most [`AGENTS_OVER_MAX`] of those past their end among them;
+/// and how many are damaged. Those admit nobody, so that there is nothing to end.
+fn not_ended(txn: &Txn<'_>, host: HostId) -> Result<(Vec<Token>, u64), Fault> {
+    let (mut tokens, damaged) = agents(txn, host)?;
+    tokens.retain(|token| !token.is_revoked());
+    let (mut tokens, mut over): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| is_good(txn, token));
+    over.sort_by_key(|token| Reverse(token.expires_at));
+    over.truncate(AGENTS_OVER_MAX);
+    tokens.append(&mut over);
+    Ok((tokens, damaged))
 }
 
-/// The agent tokens of a host, the dead ones included until they are purged.
-fn agents(view: &dyn View, host: HostId) -> Result<Vec<Token>, Fault> {
+/// What an entry says, with the number of agent tokens that are damaged where there are any.
+fn told(params: Params, damaged: u64) -> Params {
+    if damaged > 0 { params.with("damaged", damaged) } else { params }
+}
+
+/// Whether an agent token is good at this turn.
+fn is_good(txn: &Txn<'_>, token: &Token) -> bool {
+    token.state(txn.now(), 0) == State::Active
+}
+
+/// The agent tokens of a host, the dead ones included until they are purged; and how many are damaged.
+fn agents(view: &dyn View, host: HostId) -> Result<(Vec<Token>, u64), Fault> {
     let prefix = agents_prefix(host);
-    let mut found = Vec::new();
+    let (mut found, mut damaged) = (Vec::new(), 0);
     tables::each(view, TableId::TokensByOwner, &prefix, &mut |key, _| {
-        found.extend(agent(view, host, &prefix, key)?);
+        found.extend(believed_or_counted(agent(view, host, &prefix, key), &mut damaged)?);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(found)
+    Ok((found, damaged))
 }
 
 /// What the index has before the ids of a host's agent tokens.

@@ -15,6 +15,7 @@ use crate::{
         Action, By, Fault, Listed, Page, Params, TableId, Time, Txn, View, tables,
         token::{Owner, State, Token},
         user::User,
+        view::believed_or_counted,
     },
     token::{Kind, TokenHash, TokenId, UserId},
 };
@@ -156,7 +157,7 @@ impl Condition {
         let meant = self.owner.is_none_or(|owner| token.owner == owner)
             && self.kind.is_none_or(|kind| token.kind == kind)
             && self.created_before.is_none_or(|before| token.created_at < before);
-        Ok(meant && tokens::revoked_at(view, token)?.is_none())
+        Ok(meant && !tokens::is_revoked(view, token)?)
     }
 
     /// The index that leads to them, and what its keys begin with.
@@ -192,47 +193,67 @@ impl Condition {
     }
 }
 
-/// The next tokens that a condition takes in, at most [`BULK_ROWS_MAX`], going on after `after`.
-pub fn matching(
-    view: &dyn View,
-    condition: &Condition,
-    after: Option<Vec<u8>>,
-) -> Result<Listed<TokenId>, Refusal> {
-    let (index, prefix) = condition.index();
-    let page = Page { after, limit: BULK_ROWS_MAX };
-    let listed = tables::page(view, index, &prefix, &page, &mut |key, _| {
-        let Some(id) = key.last_chunk().copied().map(TokenId::from_bytes) else { return Ok(None) };
-        let Some(token) = Token::by_id(view, id)? else { return Ok(None) };
-        Ok(condition.takes(view, &token)?.then_some(id))
-    })?;
-    Ok(listed)
+/// Some of the tokens that a condition takes in.
+#[derive(Clone, Debug)]
+pub struct Matching {
+    /// Which.
+    pub ids: Vec<TokenId>,
+    /// Where to go on; none at the end.
+    pub next: Option<Vec<u8>>,
+    /// Rows among them that are damaged, so that nobody can tell whether they are meant. Whoever presents one is
+    /// refused, so that there is nothing to end; they must not keep the others alive.
+    pub damaged: u64,
 }
 
-/// Ends those of `ids` that the condition still takes in, under one entry. How many they were.
+/// The next tokens that a condition takes in, at most [`BULK_ROWS_MAX`], going on after `after`.
+pub fn matching(view: &dyn View, condition: &Condition, after: Option<Vec<u8>>) -> Result<Matching, Refusal> {
+    let (index, prefix) = condition.index();
+    let page = Page { after, limit: BULK_ROWS_MAX };
+    let mut damaged = 0u64;
+    let listed = tables::page(view, index, &prefix, &page, &mut |key, _| {
+        let Some(id) = key.last_chunk().copied().map(TokenId::from_bytes) else { return Ok(None) };
+        let found = believed_or_counted(Token::by_id(view, id), &mut damaged)?;
+        let Some(token) = found else { return Ok(None) };
+        Ok(condition.takes(view, &token)?.then_some(id))
+    })?;
+    Ok(Matching { ids: listed.items, next: listed.next, damaged })
+}
+
+/// What ending some tokens came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Tokens that were ended.
+    pub revoked: u64,
+    /// Tokens that were found before, and are damaged.
+    pub damaged: u64,
+}
+
+/// Ends those of `ids` that the condition still takes in, under one entry.
 pub fn revoke_many(
     txn: &mut Txn<'_>,
     by: &By,
     condition: &Condition,
     ids: &[TokenId],
-) -> Result<u64, Refusal> {
+) -> Result<Ended, Refusal> {
+    let mut ended = Ended::default();
     let mut taken = Vec::with_capacity(ids.len());
     for id in ids.iter().take(BULK_ROWS_MAX) {
-        if let Some(token) = Token::by_id(txn, *id)?
+        if let Some(token) = believed_or_counted(Token::by_id(txn, *id), &mut ended.damaged)?
             && condition.takes(txn, &token)?
         {
             taken.push(token);
         }
     }
-    let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+    ended.revoked = u64::try_from(taken.len()).unwrap_or(u64::MAX);
     if taken.is_empty() {
-        return Ok(0);
+        return Ok(ended);
     }
-    let params = condition.params().with("revoked", count);
+    let params = condition.params().with("revoked", ended.revoked);
     txn.entry(by, Action::TokenAdminRevoke, condition.resource(), params)?;
     for token in taken {
         tokens::revoke(txn, token)?;
     }
-    Ok(count)
+    Ok(ended)
 }
 
 #[cfg(test)]

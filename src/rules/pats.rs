@@ -346,7 +346,7 @@ pub fn revoke(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<(), Re
 
 /// Ends a token with an entry of its own; one that was ended already stays as it is.
 pub(super) fn end(txn: &mut Txn<'_>, who: &Authorized, action: Action, token: Token) -> Result<(), Refusal> {
-    if token.is_revoked() {
+    if tokens::is_revoked(txn, &token)? {
         return Ok(());
     }
     txn.entry(&who.by(), action, token.id, Params::none().with("kind", token.kind.name()))?;

@@ -22,7 +22,7 @@ use crate::{
         meta::{AuditHead, HighestTime, Setup},
         token::{Detail, Format, LastUsed, Owner, State, Token, Tombstone, Uses},
         user::User,
-        view::{Direction, believed},
+        view::{Direction, believed, believed_or_counted},
     },
     token::{Kind, TokenHash},
 };
@@ -257,10 +257,7 @@ impl Step<'_, '_> {
 
     /// What can be believed of what the replaced store holds.
     fn believed<T>(&mut self, found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-        if let Err(Fault::Damaged(_)) = found {
-            self.carried.damaged = self.carried.damaged.saturating_add(1);
-        }
-        believed(found)
+        believed_or_counted(found, &mut self.carried.damaged)
     }
 
     fn revived(&mut self, what: &'static str, id: String, name: String, owner: Option<String>) {
@@ -480,7 +477,12 @@ impl Step<'_, '_> {
 
 /// The stricter of what two stores say of a user.
 fn stricter_user(ours: &User, theirs: User) -> User {
-    let password = if theirs.updated_at >= ours.updated_at { theirs.password } else { ours.password.clone() };
+    // Setting a password begins another epoch, higher than all before it whatever the clock says. Any change moves
+    // `updated_at`, and a clock that ran ahead moves it into the future: it decides only where the epochs are the same.
+    // A deactivation begins an epoch as well: of two stores that went on from one backup, one that had somebody off
+    // meanwhile is taken for the newer, since no row tells when its password was set.
+    let age = |user: &User| (user.session_epoch, user.updated_at);
+    let password = if age(&theirs) >= age(ours) { theirs.password } else { ours.password.clone() };
     let mut groups = ours.groups.clone();
     groups.retain(|group| theirs.groups.contains(group));
     User {

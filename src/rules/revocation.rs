@@ -16,6 +16,7 @@ use crate::{
         host::Host,
         token::{Owner, Token},
         user::User,
+        view::believed,
     },
     token::{TokenText, jwt::JwtText},
 };
@@ -34,14 +35,17 @@ pub fn find(view: &dyn View, presented: &Presented) -> Result<Option<Token>, Fau
 
 /// Whether there is anything left to end: what is over already needs no change and no entry.
 pub fn would_change(view: &dyn View, presented: &Presented) -> Result<bool, Fault> {
-    Ok(find(view, presented)?.is_some_and(|token| !token.is_revoked()))
+    match find(view, presented)? {
+        Some(token) => Ok(!tokens::is_revoked(view, &token)?),
+        None => Ok(false),
+    }
 }
 
 /// Ends the token that was presented, if it is one. The entry names `by`, or the token's own holder where
 /// nobody said who they are: who presents a token speaks for whom it speaks for.
 pub fn by_presenting(txn: &mut Txn<'_>, presented: &Presented, by: By) -> Result<bool, Refusal> {
     let Some(token) = find(txn, presented)? else { return Ok(false) };
-    if token.is_revoked() {
+    if tokens::is_revoked(txn, &token)? {
         return Ok(false);
     }
     let by = match by.actor {
@@ -53,21 +57,22 @@ pub fn by_presenting(txn: &mut Txn<'_>, presented: &Presented, by: By) -> Result
     Ok(tokens::revoke(txn, token)?)
 }
 
-/// Whom `token` speaks for, at the address of `by`.
+/// Whom `token` speaks for, at the address of `by`. What people call an owner who cannot be believed is not said: that
+/// is no reason to let the token live.
 fn holder(view: &dyn View, token: &Token, by: By) -> Result<By, Fault> {
     let ip = by.ip;
     Ok(match token.owner {
         Owner::Nobody => by,
         Owner::User(id) => {
-            let label = User::by_id(view, id)?.map(|user| user.email).unwrap_or_default();
+            let label = believed(User::by_id(view, id))?.map(|user| user.email).unwrap_or_default();
             By { actor: Actor::User(id), label, ip }
         }
         Owner::Host(id) => {
-            let label = Host::by_id(view, id)?.map(|host| host.hostname).unwrap_or_default();
+            let label = believed(Host::by_id(view, id))?.map(|host| host.hostname).unwrap_or_default();
             By { actor: Actor::Host(id), label, ip }
         }
         Owner::Client(id) => {
-            let label = Client::by_id(view, id)?.map(|client| client.slug).unwrap_or_default();
+            let label = believed(Client::by_id(view, id))?.map(|client| client.slug).unwrap_or_default();
             By { actor: Actor::Client(id), label, ip }
         }
     })

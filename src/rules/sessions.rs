@@ -109,7 +109,7 @@ pub fn end_current(txn: &mut Txn<'_>, who: &Authorized) -> Result<(), Refusal> {
     })
 }
 
-/// Ends a session: one's own, or as an admin anybody's. Ending it again changes nothing.
+/// Ends a session: one's own, or as an admin anybody's. Ending it again changes nothing, however it ended first.
 pub fn end(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<(), Refusal> {
     let token =
         Token::by_id(txn, id)?.filter(|token| token.kind == Kind::Session).ok_or(Refusal::NotFound)?;
@@ -117,7 +117,7 @@ pub fn end(txn: &mut Txn<'_>, who: &Authorized, id: TokenId) -> Result<(), Refus
     if !who.caller().may_see_tokens_of(owner) {
         return Err(Refusal::NotFound);
     }
-    if token.is_revoked() {
+    if tokens::is_revoked(txn, &token)? {
         return Ok(());
     }
     txn.entry(&who.by(), Action::SessionRevoke, id, Params::none().with("user", owner.to_string()))?;

@@ -3,7 +3,12 @@
 
 use zeroize::Zeroizing;
 
-use super::{Refusal, access::Authorized, verify};
+use super::{
+    Refusal,
+    access::Authorized,
+    credentials::{self, Place},
+    verify,
+};
 use crate::{
     records::{
         Fault, Listed, Page, Record, TableId, Time, Txn, View,
@@ -12,6 +17,7 @@ use crate::{
         tables,
         token::{Detail, LastUsed, Owner, State, Token, Uses},
         user::User,
+        view::believed,
     },
     token::{self, Kind, Prefix, Secret, TokenHash, TokenId},
 };
@@ -97,10 +103,10 @@ pub fn erasable(view: &dyn View, token: &Token) -> Result<(), Fault> {
 
 /// Removes the credentials that wait for an enrolment.
 fn remove_credentials(txn: &mut Txn<'_>, token: &Token) -> Result<(), Fault> {
-    match waiting_credentials(txn, token)? {
-        Some(sealed) => txn.remove(&sealed),
-        None => Ok(()),
+    if token.kind == Kind::Enrollment {
+        credentials::remove(txn, &Place::of_enrollment(token))?;
     }
+    Ok(())
 }
 
 /// The credentials that wait for an enrolment; other kinds have none.
@@ -180,6 +186,12 @@ pub fn revoked_at(view: &dyn View, token: &Token) -> Result<Option<Time>, Fault>
     };
     let ended_by = User::by_id(view, id)?.filter(|user| user.session_epoch != *epoch);
     Ok(ended_by.map(|user| user.sessions_ended_at().max(token.created_at)))
+}
+
+/// Whether `token` was revoked; see [`revoked_at`]. Where its user cannot be believed, nobody knows, and it counts as
+/// not: revoking it needs no row but its own.
+pub fn is_revoked(view: &dyn View, token: &Token) -> Result<bool, Fault> {
+    Ok(believed(revoked_at(view, token))?.is_some())
 }
 
 /// One page of what `owner` has of one kind, newest first, from the index. A cursor is the id's bytes.

@@ -244,7 +244,7 @@ pub(super) const CHANGES: &[Change] = &[
         w.app.change_own(move |txn, terms| purge::remove(txn, terms, &ids)).await?
     }),
     change!("cut the audit log", Complete, |w| w.app.change_own(audit::cut).await?),
-    change!("seal again", Complete, |w| w.app.reseal(&w.root(Right::Administrate)?).await?),
+    change!("seal again", Complete, |w| w.app.reseal(&w.root(Right::Administrate)?, None).await?),
     change!("reload", Complete, |w| reloaded(&w).await?),
     change!("reset the clock", Complete, |w| {
         w.set_back();

@@ -179,7 +179,8 @@ impl World {
         let told = self.expect(away.unwrap_or(201), &caller, "POST", &path, body);
         if away.is_none() {
             for agent in self.model.agents(host) {
-                self.model.retire(agent, overlap);
+                // What is past its end is ended for good.
+                self.model.retire(agent, if self.model.is_over(agent) { 0 } else { overlap });
             }
             let text = text_of(&told.json, "agent_token");
             let agent = self.model.blank(Kind::Agent, &text, Owner::Host(host), None);

@@ -407,11 +407,12 @@ impl Model {
         }
     }
 
-    /// Ends a token now; one that was ended already stays as it is. Whether anything changed.
+    /// Ends a token now; one that was ended already, by itself or with others, stays as it is. Whether anything
+    /// changed.
     pub(super) fn revoke(&mut self, at: usize) -> bool {
-        let now = self.now;
+        let (now, ended) = (self.now, self.revoked_at(&self.tokens[at]).is_some());
         let token = &mut self.tokens[at];
-        if token.gone || token.revoked.is_some() {
+        if token.gone || ended {
             return false;
         }
         token.revoked = Some(now);
@@ -430,14 +431,19 @@ impl Model {
         }
     }
 
-    /// The agent tokens of a host that are good.
+    /// The agent tokens of a host that nobody ended yet.
     pub(super) fn agents(&self, host: usize) -> Vec<usize> {
         let is_one = |token: &Token| token.kind == Kind::Agent && token.owner == Owner::Host(host);
-        let good = |at: &usize| {
+        let left = |at: &usize| {
             let token = &self.tokens[*at];
-            is_one(token) && !token.gone && self.own_state(token) == State::Active
+            is_one(token) && !token.gone && token.revoked.is_none()
         };
-        (0..self.tokens.len()).filter(good).collect()
+        (0..self.tokens.len()).filter(left).collect()
+    }
+
+    /// Whether a token is past its end.
+    pub(super) fn is_over(&self, at: usize) -> bool {
+        self.own_state(&self.tokens[at]) == State::Expired
     }
 
     /// Whether something needs a key other than cookies.

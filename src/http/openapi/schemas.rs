@@ -151,7 +151,14 @@ pub const SCHEMAS: &[Schema] = &[
             member("last_used_ip", Text, Nullable),
         ],
     },
-    schema("Revoked", &[member("matches", Number, There), member("revoked", Number, There)]),
+    schema(
+        "Revoked",
+        &[
+            member("matches", Number, There),
+            member("revoked", Number, There),
+            member("damaged", Number, Optional),
+        ],
+    ),
     schema(
         "Me",
         &[
@@ -448,6 +455,7 @@ pub const SCHEMAS: &[Schema] = &[
             member("resealed", Number, There),
             member("damaged", Number, There),
             member("unfinished", Flag, There),
+            member("next_cursor", Text, Optional),
         ],
     ),
     schema(

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::{
+    app::pats::Revoked,
     http::{
         body::{Body, Field, Kind, Query, Shape},
         list,
@@ -47,7 +48,12 @@ pub const ROUTES: &[Route] = &[
         query: Some(&[]),
         reads: Reads::Json(&REVOKE),
         errors: Errors::Problem,
-        answers: &[Answer { status: 200, schema: "Revoked", means: "how many were meant, and ended" }],
+        answers: &[Answer {
+            status: 200,
+            schema: "Revoked",
+            means: "how many were meant, and ended; and how many are damaged, where there are any: they admit \
+                    nobody, and were passed over",
+        }],
         summary: "Revoke many tokens",
         run: |ask| Box::pin(revoke_many(ask)),
     },
@@ -104,6 +110,8 @@ const LOOKUP: Shape =
 struct RevokedShown {
     matches: u64,
     revoked: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<u64>,
 }
 
 async fn all(ask: Ask) -> Result<Reply, Problem> {
@@ -136,8 +144,9 @@ async fn revoke_many(mut ask: Ask) -> Result<Reply, Problem> {
         created_before: body.take("created_before"),
     };
     let dry_run = body.take("dry_run").unwrap_or(false);
-    let done = ask.app.revoke_many(&ask.who, condition, dry_run).await?;
-    Ok(Reply::json(StatusCode::OK, &RevokedShown { matches: done.matches, revoked: done.revoked }))
+    let Revoked { matches, revoked, damaged } = ask.app.revoke_many(&ask.who, condition, dry_run).await?;
+    let damaged = Some(damaged).filter(|damaged| *damaged > 0);
+    Ok(Reply::json(StatusCode::OK, &RevokedShown { matches, revoked, damaged }))
 }
 
 /// Whose tokens are meant: of one subject at the most, since no token has two.

@@ -12,9 +12,10 @@ use crate::{
     },
     http::{
         body::{self, Field, Shape},
+        list,
         problem::Problem,
         reply::Reply,
-        router::{Answer, Ask, Errors, Reads, Route, Verb},
+        router::{Answer, Ask, Errors, Parameter, Reads, Route, Verb},
         routes::shown::Shown,
         time::rfc3339,
     },
@@ -68,13 +69,14 @@ pub const ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/v1/admin/keys/reseal",
         right: Right::Administrate,
-        query: Some(&[]),
+        query: Some(&[Parameter { name: list::CURSOR.name, doc: "`next_cursor` of the answer before" }]),
         reads: Reads::Nothing,
         errors: Errors::Problem,
         answers: &[Answer {
             status: 200,
             schema: "Resealed",
-            means: "how many rows are under the current key now; `unfinished` asks to be called again",
+            means: "how many rows are under the current key now; `unfinished` asks to be called again, with \
+                    `next_cursor`, which is there only then",
         }],
         summary: "Seal again under the current key what older ones sealed",
         run: |ask| Box::pin(reseal(ask)),
@@ -229,6 +231,16 @@ struct ResealedShown {
     resealed: u64,
     damaged: u64,
     unfinished: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+impl ResealedShown {
+    fn of(resealed: &Resealed) -> Self {
+        let Resealed { rows, damaged, next } = resealed;
+        let (unfinished, next_cursor) = (next.is_some(), next.as_deref().map(list::cursor));
+        Self { resealed: *rows, damaged: *damaged, unfinished, next_cursor }
+    }
 }
 
 #[derive(Serialize)]
@@ -356,8 +368,8 @@ fn keys_shown(keys: Keys) -> KeysShown {
 }
 
 async fn reseal(ask: Ask) -> Result<Reply, Problem> {
-    let Resealed { rows, damaged, unfinished } = ask.app.reseal(&ask.who).await?;
-    Ok(Reply::json(StatusCode::OK, &ResealedShown { resealed: rows, damaged, unfinished }))
+    let resealed = ask.app.reseal(&ask.who, list::begin(&ask.query)?).await?;
+    Ok(Reply::json(StatusCode::OK, &ResealedShown::of(&resealed)))
 }
 
 async fn reset_clock(ask: Ask) -> Result<Reply, Problem> {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    records::host::SealedFor,
     rules::{
         Denied, Reason,
         access::Who,
@@ -14,7 +15,7 @@ use crate::{
         verify::{self, Asking, Presented},
     },
     settings::CredentialKind,
-    token::{Secret, text},
+    token::{Secret, TokenId, text},
 };
 
 const UNUSED: Noted<'static> = &|_| None;
@@ -181,6 +182,127 @@ fn a_rotation_lets_every_living_token_of_the_host_end_within_the_overlap() {
     let fresh = house.fresh();
     let refused = house.change(|txn, terms| rotate(txn, terms, &nobody(), absent, 0, &fresh));
     assert_eq!(refused.unwrap_err(), Refusal::NotFound);
+}
+
+#[test]
+fn a_damaged_token_of_a_host_keeps_neither_its_rotation_nor_its_deletion_up() {
+    let mut house = House::new();
+    let host = enrolled(&mut house, "web");
+    let nonce = house.bytes();
+    house.change(|txn, terms| put_credentials(txn, terms, &nobody(), host.host, b"{}", nonce)).unwrap();
+    let rotated = |house: &mut House, overlap| {
+        let fresh = house.fresh();
+        house.change(|txn, terms| rotate(txn, terms, &nobody(), host.host, overlap, &fresh)).unwrap()
+    };
+    let second = rotated(&mut house, 60);
+    let first = text::parse(host.agent_token.expose()).unwrap().id;
+    house.shelf.tamper(TableId::Tokens, first.as_bytes(), Some(vec![1, 2, 3]));
+    house.shelf.tamper(TableId::Sealed, &SealedFor::Host(host.host).key(), Some(vec![1, 2, 3]));
+    let third = rotated(&mut house, 0);
+    dead(&house, &second.secret, Reason::Revoked);
+    caller(&house, &third.secret).unwrap();
+    house.change(|txn, _| delete(txn, &nobody(), host.host)).unwrap();
+    dead(&house, &third.secret, Reason::Revoked);
+    assert_eq!(Host::by_id(&house.shelf, host.host), Ok(None));
+    assert_eq!(Place::of_host(host.host).row(&house.shelf), Ok(None));
+    let params: Vec<Value> = house
+        .shelf
+        .audit()
+        .iter()
+        .rev()
+        .take(2)
+        .map(|entry| serde_json::from_str(&entry.params).unwrap())
+        .collect();
+    assert!(params.iter().all(|params| params["damaged"] == 1), "{params:?}");
+    assert_eq!(params[1]["retired"], json!([second.token.id.to_string()]));
+}
+
+#[test]
+fn a_damaged_token_hides_neither_its_host_nor_another() {
+    let mut house = House::new();
+    let hosts = ["one", "two"].map(|name| enrolled(&mut house, name));
+    let agent = text::parse(hosts[0].agent_token.expose()).unwrap().id;
+    house.shelf.tamper(TableId::Tokens, agent.as_bytes(), Some(vec![1, 2, 3]));
+    let listed = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).unwrap();
+    assert_eq!(listed.items.len(), 2);
+    for reads in 0..8 {
+        house.shelf.fail_after(Some(reads));
+        let unreadable = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).map(drop);
+        assert_eq!(unreadable, Err(Refusal::Fault(Fault::Unreadable)), "after {reads} reads");
+    }
+}
+
+const YEAR: u64 = 365 * 86_400;
+const MONTH: u64 = 30 * 86_400;
+
+/// A host whose first agent token was to live on for a month beside the second, until a clock that ran ahead by a year
+/// made it past its end.
+fn with_a_token_that_a_wrong_clock_expired(house: &mut House) -> (Enrolled, Secret) {
+    let host = enrolled(house, "web");
+    let fresh = house.fresh();
+    let second =
+        house.change(|txn, terms| rotate(txn, terms, &nobody(), host.host, MONTH, &fresh)).unwrap().secret;
+    house.seconds = NOW + YEAR;
+    dead(house, &host.agent_token, Reason::Expired);
+    (host, second)
+}
+
+#[test]
+fn a_rotation_under_a_clock_that_ran_ahead_ends_also_what_only_that_clock_had_expired() {
+    for overlap in [0, 3_600] {
+        let mut house = House::new();
+        let (host, second) = with_a_token_that_a_wrong_clock_expired(&mut house);
+        let fresh = house.fresh();
+        let third =
+            house.change(|txn, terms| rotate(txn, terms, &nobody(), host.host, overlap, &fresh)).unwrap();
+        assert_eq!(caller(&house, &second).is_ok(), overlap > 0);
+        house.seconds = NOW + 60;
+        dead(&house, &host.agent_token, Reason::Revoked);
+        caller(&house, &third.secret).unwrap();
+    }
+}
+
+#[test]
+fn a_host_that_is_deleted_under_a_clock_that_ran_ahead_takes_along_what_only_that_clock_had_expired() {
+    let mut house = House::new();
+    let (host, second) = with_a_token_that_a_wrong_clock_expired(&mut house);
+    house.change(|txn, _| delete(txn, &nobody(), host.host)).unwrap();
+    house.seconds = NOW + 60;
+    for token in [&host.agent_token, &second] {
+        dead(&house, token, Reason::Revoked);
+    }
+}
+
+#[test]
+fn of_more_tokens_past_their_end_than_one_operation_takes_those_with_the_latest_ends_go_first() {
+    let mut house = House::new();
+    let host = enrolled(&mut house, "web").host;
+    let ids: Vec<TokenId> = (0..=AGENTS_OVER_MAX)
+        .map(|number| {
+            let fresh = house.fresh();
+            let end = Some(Time::from_unix(NOW - u64::try_from(number).unwrap()));
+            let owner = Owner::Host(host);
+            house
+                .change(|txn, terms| {
+                    let blank =
+                        tokens::blank(txn, &terms.settings.tokens.prefix, Kind::Agent, owner, None, &fresh);
+                    txn.entry(&nobody(), Action::HostRotate, host, Params::none())?;
+                    let token = Token { expires_at: end, ..blank.token };
+                    tokens::insert(txn, token.clone())?;
+                    Ok(token.id)
+                })
+                .unwrap()
+        })
+        .collect();
+    let left = |house: &House| -> Vec<usize> {
+        let row = |id| Token::by_id(&house.shelf, id).unwrap().unwrap();
+        (0..ids.len()).filter(|number| !row(ids[*number]).is_revoked()).collect()
+    };
+    for expected in [vec![AGENTS_OVER_MAX], vec![]] {
+        let fresh = house.fresh();
+        house.change(|txn, terms| rotate(txn, terms, &nobody(), host, 60, &fresh)).unwrap();
+        assert_eq!(left(&house), expected);
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Stories of all tokens.
 
 use super::*;
+use crate::records::host::SealedFor;
 use crate::rules::{
+    enrollment,
     pats::Wish,
     tokens::Minted,
     town::{NOW, Town},
@@ -98,8 +100,14 @@ fn a_found_token_is_known_by_its_whole_text() {
 }
 
 fn revoke_all(town: &mut Town, condition: Condition) -> u64 {
-    let found = matching(&town.shelf, &condition, None).unwrap().items;
-    town.change(|txn, _| revoke_many(txn, &By::system(), &condition, &found)).unwrap()
+    let found = matching(&town.shelf, &condition, None).unwrap().ids;
+    let ended = end(town, &condition, &found);
+    assert_eq!(ended.damaged, 0);
+    ended.revoked
+}
+
+fn end(town: &mut Town, condition: &Condition, ids: &[TokenId]) -> Ended {
+    town.change(|txn, _| revoke_many(txn, &By::system(), condition, ids)).unwrap()
 }
 
 #[test]
@@ -110,7 +118,7 @@ fn a_condition_takes_in_what_it_names_and_no_more() {
     let anna = Some(Owner::User(users[0]));
     let early = Some(Time::from_unix(NOW + 4));
     let count =
-        |town: &Town, condition: &Condition| matching(&town.shelf, condition, None).unwrap().items.len();
+        |town: &Town, condition: &Condition| matching(&town.shelf, condition, None).unwrap().ids.len();
     for (condition, expected) in [
         (Condition { owner: anna, ..Condition::default() }, 5),
         (Condition { owner: anna, kind: Some(Kind::Pat), ..Condition::default() }, 3),
@@ -139,9 +147,82 @@ fn more_than_one_operation_takes_are_found_in_portions() {
     }
     let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
     let first = matching(&town.shelf, &condition, None).unwrap();
-    assert_eq!(first.items.len(), BULK_ROWS_MAX);
+    assert_eq!(first.ids.len(), BULK_ROWS_MAX);
     let second = matching(&town.shelf, &condition, first.next).unwrap();
-    assert_eq!((second.items.len(), second.next), (3, None));
+    assert_eq!((second.ids.len(), second.next), (3, None));
+}
+
+fn revoked(town: &Town, id: TokenId) -> bool {
+    Token::by_id(&town.shelf, id).unwrap().unwrap().is_revoked()
+}
+
+#[test]
+fn a_damaged_token_is_passed_over_and_counted_whichever_index_leads_to_it() {
+    for (owned, kind, early) in
+        [(true, true, false), (true, false, false), (false, true, false), (false, false, true)]
+    {
+        let mut town = Town::new();
+        let anna = town.user("anna@example.org", &[]).id;
+        let [older, damaged, newer] = [(); 3].map(|()| town.pat(anna, Wish::default()).unwrap().token.id);
+        town.shelf.tamper(TableId::Tokens, damaged.as_bytes(), Some(vec![1, 2, 3]));
+        let condition = Condition {
+            owner: owned.then_some(Owner::User(anna)),
+            kind: kind.then_some(Kind::Pat),
+            created_before: early.then_some(Time::from_unix(NOW + 1)),
+        };
+        let found = matching(&town.shelf, &condition, None).unwrap();
+        assert_eq!((found.ids.as_slice(), found.damaged), (&[newer, older][..], 1), "{condition:?}");
+        assert_eq!(end(&mut town, &condition, &found.ids), Ended { revoked: 2, damaged: 0 });
+        assert!(revoked(&town, older) && revoked(&town, newer));
+    }
+}
+
+#[test]
+fn a_token_that_is_damaged_only_when_its_turn_comes_is_passed_over_there() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let [older, damaged] = [(); 2].map(|()| town.pat(anna, Wish::default()).unwrap().token.id);
+    let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
+    let found = matching(&town.shelf, &condition, None).unwrap().ids;
+    town.shelf.tamper(TableId::Tokens, damaged.as_bytes(), Some(vec![1, 2, 3]));
+    assert_eq!(end(&mut town, &condition, &found), Ended { revoked: 1, damaged: 1 });
+    assert!(revoked(&town, older));
+}
+
+#[test]
+fn damage_beside_a_token_does_not_keep_it_alive() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let session = town.session(anna).unwrap().token.id;
+    let (fresh, wanted) = (town.fresh(), enrollment::Wanted::new(&enrollment::Wish::default()).unwrap());
+    let enrolment = town
+        .change(|txn, terms| enrollment::mint(txn, terms, &By::system(), wanted, &fresh, [1; 24]))
+        .unwrap()
+        .token
+        .id;
+    let credentials = SealedFor::Enrollment(enrolment).key();
+    town.shelf.tamper(TableId::Sealed, &credentials, Some(vec![1, 2, 3]));
+    town.shelf.tamper(TableId::Users, anna.as_bytes(), Some(vec![1, 2, 3]));
+    let condition = Condition { created_before: Some(Time::from_unix(NOW + 1)), ..Condition::default() };
+    assert_eq!(revoke_all(&mut town, condition), 2);
+    assert!(revoked(&town, session) && revoked(&town, enrolment));
+    assert!(!town.shelf.rows().contains_key(&(TableId::Sealed, credentials)), "nobody asks what it said");
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_no_damage() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    town.pat(anna, Wish::default()).unwrap();
+    let condition = Condition { kind: Some(Kind::Pat), ..Condition::default() };
+    let found = matching(&town.shelf, &condition, None).unwrap().ids;
+    let unreadable = Refusal::Fault(Fault::Unreadable);
+    // The index is read, and then the row; a transaction reads the row at once.
+    town.shelf.fail_after(Some(1));
+    assert_eq!(matching(&town.shelf, &condition, None).map(drop), Err(unreadable.clone()));
+    town.shelf.fail_after(Some(0));
+    let ended = town.change(|txn, _| revoke_many(txn, &By::system(), &condition, &found));
+    assert_eq!(ended, Err(unreadable));
 }
 
 #[test]
@@ -219,7 +300,7 @@ fn an_index_that_leads_to_a_row_of_another_shows_and_ends_nothing() {
         let listed = list_all(&town.shelf, &filter, town.time(), &|_| None, &page).unwrap();
         assert_eq!(ids(&listed), [], "{filter:?}");
         let condition = Condition { owner: user.map(Owner::User), kind, created_before: None };
-        assert_eq!(matching(&town.shelf, &condition, None).unwrap().items, [], "{condition:?}");
+        assert_eq!(matching(&town.shelf, &condition, None).unwrap().ids, [], "{condition:?}");
     }
     for (owner, kind) in [(Owner::User(anna), Kind::Pat), (Owner::User(bert), Kind::Session)] {
         let own = tokens::of_owner(&town.shelf, owner, kind, town.time(), &|_| None, &page).unwrap();

@@ -276,6 +276,27 @@ fn a_counted_token_is_used_exactly_as_often_as_it_may() {
     assert_eq!(town.row(pat.token.id).unwrap().state, State::Exhausted);
 }
 
+/// A deactivation keeps PATs off for as long as it lasts; a revocation meanwhile is for good.
+#[test]
+fn a_token_that_is_revoked_while_its_owner_is_off_stays_so_when_the_owner_comes_back() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let [revoked, kept] = [(); 2].map(|()| town.pat(anna, named()).unwrap());
+    let switch = |town: &mut Town, active| {
+        let change = users::Change { active: Some(active), ..users::Change::default() };
+        town.update(anna, change).unwrap();
+    };
+    switch(&mut town, false);
+    town.pass(2);
+    town.revoke(revoked.token.id).unwrap();
+    let at = town.time();
+    town.pass(2);
+    switch(&mut town, true);
+    assert_eq!(reason(town.verify(revoked.secret.expose(), None)), Reason::Revoked);
+    assert_eq!(town.row(revoked.token.id).unwrap().revoked_at, Some(at));
+    assert!(town.verify(kept.secret.expose(), None).is_ok());
+}
+
 #[test]
 fn a_bound_token_is_refused_from_elsewhere_and_from_nowhere() {
     let mut town = Town::new();

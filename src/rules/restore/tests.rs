@@ -1,6 +1,7 @@
 //! What becomes of the records of a backup over the store that it replaces.
 
 mod damage;
+mod passwords;
 mod setup;
 
 use super::*;
@@ -10,6 +11,7 @@ use crate::{
         host::{Sealed, SealedFor},
         shelf::Shelf,
         token::{Enrollment, Link},
+        user::PasswordHash,
     },
     rules::{
         check, install,
@@ -236,10 +238,7 @@ fn a_user_is_as_restricted_as_the_stricter_of_both_stores_says() {
     assert!(!user(off.id).active);
     assert_eq!(user(demoted.id).groups, ["x"]);
     assert_eq!(user(promoted.id).groups, ["x"]);
-    assert_eq!(
-        user(changed.id).password.as_ref().map(crate::records::user::PasswordHash::expose),
-        Some("new")
-    );
+    assert_eq!(user(changed.id).password.as_ref().map(PasswordHash::expose), Some("new"));
     assert_eq!(state(&restored, session.id, town.now), State::Revoked, "the password changed");
     assert_eq!(User::by_id(&restored, made_since.id).unwrap(), None);
     assert_eq!(carried.users, 3);
@@ -247,10 +246,7 @@ fn a_user_is_as_restricted_as_the_stricter_of_both_stores_says() {
     // is not in the replaced store does not come to life.
     let (restored, _) = restore(&town.shelf, Some(&backup), town.now);
     let user = |id| User::by_id(&restored, id).unwrap().unwrap();
-    assert_eq!(
-        user(changed.id).password.as_ref().map(crate::records::user::PasswordHash::expose),
-        Some("new")
-    );
+    assert_eq!(user(changed.id).password.as_ref().map(PasswordHash::expose), Some("new"));
     assert!(!user(made_since.id).active && !user(off.id).active);
 }
 

@@ -1,12 +1,14 @@
 //! Stories of sessions.
 
 use super::*;
-use crate::records::Time;
+use crate::records::{TableId, Time, token::State};
 use crate::rules::{
     Conflict,
     access::Right,
+    inventory, revocation,
     town::{NOW, Town, reason},
     users::Change,
+    verify::Presented,
 };
 
 #[track_caller]
@@ -113,6 +115,60 @@ fn one_ends_ones_own_and_an_admin_anybodys() {
     end_as(&mut town, &of_bert, &of_bert).unwrap();
     let pat = town.pat(admin.id, crate::rules::pats::Wish::default()).unwrap();
     assert_eq!(end_as(&mut town, &of_admin, &pat), Err(Refusal::NotFound));
+}
+
+/// Fails unless a session that ended with what `change` did stays as it ended then, whoever ends it again.
+#[track_caller]
+fn stays_as_it_ended(change: Change) {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let session = town.session(anna).unwrap();
+    let id = session.token.id;
+    town.pass(5);
+    town.update(anna, change).unwrap();
+    let (ended, entries) = (town.time(), town.actions().len());
+    town.pass(2);
+    town.change(|txn, _| end(txn, &Town::root(Right::OwnTokens), id)).unwrap();
+    town.change(|txn, _| inventory::revoke_any(txn, &Town::root(Right::Administrate), id)).unwrap();
+    let presented = Presented::bearer(session.secret.expose(), &town.keyring, &town.services).unwrap();
+    assert!(!revocation::would_change(&town.shelf, &presented).unwrap());
+    town.change(|txn, _| revocation::by_presenting(txn, &presented, By::unknown(None))).unwrap();
+    let row = town.row(id).unwrap();
+    assert_eq!((row.state, row.revoked_at), (State::Revoked, Some(ended)));
+    assert_eq!(town.actions().len(), entries, "what changes nothing is no entry");
+}
+
+#[test]
+fn a_session_that_ended_with_a_password_or_a_deactivation_stays_as_it_ended_whoever_ends_it_again() {
+    stays_as_it_ended(Change { password: Some("$new".into()), ..Change::default() });
+    stays_as_it_ended(Change { active: Some(false), ..Change::default() });
+}
+
+#[test]
+fn a_session_whose_user_is_damaged_can_be_ended() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    let ways: [fn(&mut Town, &Minted); 3] = [
+        |town, session| {
+            town.change(|txn, _| end(txn, &Town::root(Right::OwnTokens), session.token.id)).unwrap();
+        },
+        |town, session| {
+            let root = Town::root(Right::Administrate);
+            town.change(|txn, _| inventory::revoke_any(txn, &root, session.token.id)).unwrap();
+        },
+        |town, session| {
+            let presented = Presented::bearer(session.secret.expose(), &town.keyring, &town.services);
+            let by = By::unknown(None);
+            town.change(|txn, _| revocation::by_presenting(txn, &presented.unwrap(), by)).unwrap();
+        },
+    ];
+    let sessions = ways.map(|way| (way, town.session(anna).unwrap()));
+    town.shelf.tamper(TableId::Users, anna.as_bytes(), Some(vec![1, 2, 3]));
+    for (way, session) in sessions {
+        way(&mut town, &session);
+        let row = Token::by_id(&town.shelf, session.token.id).unwrap().unwrap();
+        assert_eq!(row.revoked_at, Some(town.time()));
+    }
 }
 
 #[test]

@@ -265,8 +265,9 @@ impl World {
             return;
         }
         let at = which % self.sessions.len();
-        let id = self.sessions[at].id;
-        let entries = u64::from(!self.sessions[at].ended);
+        let session = &self.sessions[at];
+        let over = session.ended || session.epoch != self.people[session.person].epoch;
+        let (id, entries) = (session.id, u64::from(!over));
         self.change(entries, |txn, _| sessions::end(txn, &root(Right::OwnTokens), id)).unwrap();
         self.sessions[at].ended = true;
     }
