@@ -160,7 +160,13 @@ fn a_daemon_whose_store_is_not_to_be_found_is_asked_about_its_log() {
     std::os::unix::fs::symlink(&socket, away.path().join("bearerd-data/admin.sock")).unwrap();
     support::daemon::write_private(&away.path().join("own.toml"), "[tokens]\nprefix = \"acme\"\n");
     assert_eq!(asked(&check(&[], None)), entries);
-    assert_eq!(asked(&check(&["--config", "own.toml"], None)), entries);
+    // A configuration that says of no daemon where it is is judged by itself.
+    let own = check(&["--config", "own.toml"], None).json();
+    assert_eq!(
+        (&own["ok"], &own["running"], &own["entries"]),
+        (&json!(true), &json!(false), &json!(0)),
+        "{own}"
+    );
     // A store in this folder is not that of the daemon behind the socket that was named.
     daemon.stop();
     fs::remove_dir_all(away.path().join("bearerd-data")).unwrap();
@@ -238,6 +244,11 @@ fn a_keyring_that_only_systemd_hands_out_is_left_out() {
     left_out(&stopped);
     assert!(stopped["left_out"].to_string().contains("without its keyring"), "{stopped}");
     daemon.cli(&["check"]).expect(0);
+    // That it has gone missing takes no key to see.
+    fs::rename(daemon.store(), daemon.file("lost")).unwrap();
+    let missing = daemon.cli(&["check"]);
+    assert!(missing.code == 1 && missing.stderr.contains("gone missing"), "{missing:?}");
+    fs::rename(daemon.file("lost"), daemon.store()).unwrap();
     // Who needs it is told how to come by it, and can.
     fs::write(daemon.file("copy"), "").unwrap();
     let rows = [&["compact"][..], &["audit", "verify"], &["install-token", "--force"], &["keys", "rotate"]];
@@ -261,7 +272,7 @@ fn a_keyring_that_only_systemd_hands_out_is_left_out() {
 }
 
 #[test]
-fn a_store_that_somebody_has_and_about_which_nobody_answers_is_not_called_well() {
+fn a_store_that_somebody_has_and_about_which_nobody_answers_is_left_out_and_not_called_well() {
     let daemon = Daemon::start();
     fs::rename(daemon.socket(), daemon.file("elsewhere.sock")).unwrap();
     let check = |more: &[&str]| {
@@ -272,8 +283,15 @@ fn a_store_that_somebody_has_and_about_which_nobody_answers_is_not_called_well()
         cli::run(command, "")
     };
     let outcome = check(&[]);
-    assert_eq!(outcome.expect(5), "");
-    assert!(outcome.stderr.contains("nothing was looked at"), "{outcome:?}");
+    assert_eq!(outcome.expect(0), "");
+    for said in [
+        "left out: the store's file",
+        "left out: the audit log",
+        "the daemon runs, and nothing was looked at",
+    ] {
+        assert!(outcome.stderr.contains(said), "{said}: {outcome:?}");
+    }
+    assert!(!outcome.stderr.contains("nothing is wrong"), "{outcome:?}");
     let configured = check(&["--config", "bearerd.toml"]);
     assert_eq!(configured.expect(0), "");
     assert!(configured.stderr.contains("bearerd.toml; the store was not looked at"), "{configured:?}");

@@ -190,9 +190,9 @@ fn tokens_from_the_command_line() {
     assert_eq!(daemon.cli_with(&["token", "revoke", "-"], &successor).expect(DONE), "");
     assert!(!daemon.is_active(&successor));
     // Whoever gives a token where an id is wanted does not find it in a log of errors.
-    let pasted = ends(&daemon, USAGE, &["token", "revoke", &token], "");
+    let pasted = ends(&daemon, NOT_FOUND, &["token", "revoke", &token], "");
     assert!(pasted.contains("standard input") && !pasted.contains(&token), "{pasted}");
-    let several = daemon.cli(&["token", "revoke", NO_TOKEN, &text_of(&rotated, "id")]);
+    let several = daemon.cli(&["token", "revoke", "no-id", NO_TOKEN, &text_of(&rotated, "id")]);
     several.expect(NOT_FOUND);
     assert!(several.stderr.contains(NO_TOKEN), "{}", several.stderr);
     assert!(!daemon.is_active(&text_of(&rotated, "token")), "one that is not there keeps no other alive");

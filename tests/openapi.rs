@@ -117,7 +117,10 @@ fn the_validator_finds_fault() {
     check(json!({"type": ["string", "null"]}), json!(1), false);
     check(json!({"maxLength": 2}), json!("abc"), false);
     check(json!({"maxItems": 1}), json!([1, 2]), false);
-    check(json!({"maximum": 1}), json!(2), false);
+    check(json!({"maximum": 1}), json!(1), true);
+    for beyond in [json!(2), json!(1.5), json!(u64::MAX)] {
+        check(json!({"maximum": 1}), beyond, false);
+    }
     check(json!({"pattern": "x"}), json!("x"), false);
 }
 

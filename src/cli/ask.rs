@@ -316,13 +316,13 @@ pub fn token_id(text: &str) -> Result<TokenId, Stop> {
         .map_err(|_| no_id(text, "is not the id of a token, which is token_ and 26 characters"))
 }
 
-/// An argument that is no id, before anything is asked by it.
+/// An argument that is no id, and therefore of nothing that is there. Nothing is asked by it.
 pub fn no_id(text: &str, why: &str) -> Stop {
     // So long is no id: it may be a token, which is not to be repeated.
     if text.len() > ID_BYTES_MAX {
-        return Stop::usage(format!("that {why}; the text of a token is read from standard input alone"));
+        return Stop::not_found(format!("that {why}; the text of a token is read from standard input alone"));
     }
-    Stop::usage(format!("{} {why}", output::shown(text)))
+    Stop::not_found(format!("{} {why}", output::shown(text)))
 }
 
 fn noun(collection: &str) -> Option<&'static str> {
@@ -456,11 +456,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_wrong_usage_and_not_repeated_where_it_may_be_a_token() {
+    fn what_is_no_id_is_not_found_and_not_repeated_where_it_may_be_a_token() {
         assert!(token_id("token_01jd8w3m5ze8vr3pa0n2q9k6ms").is_ok());
         for text in ["", "revoke", "a/b", "user_01jd8w3m5ze8vr3pa0n2q9k6ms", &"x".repeat(40)] {
             let stop = token_id(text).unwrap_err();
-            assert_eq!(stop.exit, Exit::Usage);
+            assert_eq!(stop.exit, Exit::NotFound);
             assert!(stop.says.starts_with(&format!("{text} is not the id")), "{}", stop.says);
         }
         let long = token_id(&"x".repeat(41)).unwrap_err().says;

@@ -13,7 +13,7 @@ use crate::{
     config::{
         ConfigError, Located,
         keyring::{self, KeyringFileFault},
-        locate::KeyringPlace,
+        locate::{DataNamedBy, KeyringPlace},
         secret_file::ReadFault,
         services::{self, Mistake, ServiceStatus},
     },
@@ -47,13 +47,23 @@ struct Checked {
     unseen: Option<Exit>,
 }
 
+/// Whether nothing says where the data directory is, and there is no store at the usual place.
+fn is_unknown(common: &Common, located: &Located, found: Presence) -> bool {
+    let is_named =
+        located.data_named_by != DataNamedBy::Nothing || located.settings.server.admin_socket.is_some();
+    offline::means_a_socket(common) || (!is_named && matches!(found, Presence::Absent))
+}
+
 /// Checks whatever is there.
 pub(super) fn run(common: &Common) -> Result<Exit, Stop> {
     let mut checked = Checked::default();
     if let Some(located) = checked.configuration(common)? {
-        // Whoever is kept out of the data directory is not the daemon's user: that more is kept from them is no
-        // mistake.
-        let stranger = presence(&located.data).is_err_and(|error| offline::is_denied(&error));
+        // Whoever is kept out of the data directory, or does not know where it is, is not the daemon's user: that more
+        // is kept from them is no mistake.
+        let stranger = match presence(&located.data) {
+            Ok(found) => is_unknown(common, &located, found),
+            Err(error) => offline::is_denied(&error),
+        };
         let keyring = checked.keyring(common, &located, stranger);
         checked.services(&located, stranger)?;
         checked.store(common, &located, keyring.as_ref())?;
@@ -157,14 +167,20 @@ impl Checked {
             return Ok(());
         }
         let fault = match (presence(&located.data), keyring) {
-            (Ok(Presence::Absent), _) => {
+            (Ok(found @ Presence::Absent), _) => {
                 let dir = located.data.display();
                 let why = format!("the store: there is none in {dir}. {}", offline::why_there(located));
+                let names_config = common.config.is_some() && !offline::names_socket(common);
+                if names_config && is_unknown(common, located, found) {
+                    // It is that configuration which is meant, and not whatever daemon runs here.
+                    self.left_out.push(why);
+                    return Ok(());
+                }
                 let exit = if self.config_file.is_some() { Exit::Done } else { Exit::NotFound };
                 self.instead(common, &why, exit);
                 return Ok(());
             }
-            (Ok(Presence::Present | Presence::GoneMissing), None) => {
+            (Ok(Presence::Present), None) => {
                 self.instead(common, "the store, which cannot be read without its keyring", Exit::Done);
                 return Ok(());
             }
@@ -174,6 +190,7 @@ impl Checked {
                     Err(fault) => fault,
                 }
             }
+            (Ok(Presence::GoneMissing), None) => OpenError::gone_missing(&located.data),
             (Ok(Presence::Empty), _) => OpenError::empty(&located.data),
             (Err(fault), _) => fault,
         };
@@ -185,6 +202,8 @@ impl Checked {
                     Ok(client) => self.log(&client),
                     Err(stop) => self.nobody_tells(&stop),
                 }
+                // A daemon that has the store runs, which is no fault, also while it begins or ends and answers nobody.
+                self.unseen = None;
             }
             fault if offline::is_denied(&fault) => {
                 let why = format!("the store: {}", offline::cannot_open(fault).says);
@@ -318,7 +337,8 @@ impl Checked {
             (false, _, Some(file)) => {
                 format!("nothing is wrong with {}; the store was not looked at", file.display())
             }
-            (false, _, None) => "nothing was looked at".to_owned(),
+            (false, true, None) => "the daemon runs, and nothing was looked at".to_owned(),
+            (false, false, None) => "nothing was looked at".to_owned(),
         }
     }
 }

@@ -135,8 +135,12 @@ pub(super) fn by() -> By {
 
 /// Whether nothing but a socket was named: that means the daemon behind it, and not whatever store lies in this folder.
 pub(super) fn means_a_socket(common: &Common) -> bool {
-    let names_socket = common.socket.is_some() || Environment::of_process().socket.is_some();
-    names_socket && common.data.is_none() && common.config.is_none()
+    names_socket(common) && common.data.is_none() && common.config.is_none()
+}
+
+/// Whether a socket was named.
+pub(super) fn names_socket(common: &Common) -> bool {
+    common.socket.is_some() || Environment::of_process().socket.is_some()
 }
 
 /// Lets a command go on to the store itself, if the reason why it got no answer is that no daemon runs.

@@ -222,21 +222,16 @@ fn patch(common: &Common, id: TokenId, change: Map<String, Value>, said: &str) -
     common.done(&token, said)
 }
 
-/// Ends them one after the other; of several, one that is not there does not keep the others alive. What cannot be an
-/// id is found before any is ended.
+/// Ends them one after the other; of several, one that is not there does not keep the others alive.
 fn revoke(common: &Common, ids: &[String]) -> Result<(), Stop> {
-    for id in ids.iter().filter(|id| *id != "-") {
-        token_id(id)?;
-    }
     let end = |id: &str| -> Result<(), Stop> {
-        let found;
         let id = if id == "-" {
-            found = looked_up(common, Some(Path::new(id)))?;
-            found.get("id").and_then(Value::as_str).unwrap_or_default()
+            let found = looked_up(common, Some(Path::new(id)))?;
+            found.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
         } else {
-            id
+            token_id(id)?.to_string()
         };
-        common.ask(Method::DELETE, &format!("/v1/admin/tokens/{}", encoded(id)), None)?;
+        common.ask(Method::DELETE, &format!("/v1/admin/tokens/{id}"), None)?;
         let said = if ids.len() == 1 { "revoked".to_owned() } else { format!("{id} revoked") };
         common.done(&json!({"id": id, "revoked": true}), &said)
     };

@@ -36,7 +36,7 @@ pub enum Warning {
     #[error("server.listen is open to other machines, but server.public_url names this one")]
     UrlNotPublic,
     /// Links that lead nowhere, on this machine.
-    #[error("server.public_url is not set, and links lead to {}, where nothing listens", .0.as_str())]
+    #[error("links lead to {}, which server.public_url is where it is not set, and nothing of this daemon listens there", .0.as_str())]
     UrlElsewhere(PublicUrl),
     /// An audit log of hours.
     #[error("audit.retention is shorter than a day")]
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_url_at_which_nothing_listens_is_told_and_one_that_was_set_is_believed() {
+    fn the_default_url_is_told_where_nothing_listens_at_it_and_any_other_is_believed() {
         let at = |listen: &str| format!("[server]\nlisten = [{listen}]\n");
         let elsewhere = [Warning::UrlElsewhere(PublicUrl::default())];
         check(&at("\"127.0.0.1:9000\""), &elsewhere);

@@ -79,10 +79,12 @@ impl Logging {
 /// What is logged. A filter that says nothing, or nothing of us, is none: it would silence the errors, too, and `off`
 /// says that. A level that is misspelled reads as the name of somebody else's module.
 fn targets(filter: Option<&str>) -> Result<Targets, String> {
+    const OURS: &str = env!("CARGO_CRATE_NAME");
     let filter = filter.filter(|text| !text.trim().is_empty()).unwrap_or("info");
     let targets: Targets =
         filter.parse().map_err(|error| format!("BEARERD_LOG is not a log filter: {error}"))?;
-    let is_ours = |target: &str| target.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    // A target stands for everything whose name begins with it.
+    let is_ours = |target: &str| OURS.starts_with(target) || target.split("::").next() == Some(OURS);
     if targets.default_level().is_some() || targets.iter().any(|(target, _)| is_ours(target)) {
         Ok(targets)
     } else {
@@ -294,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_filter_that_would_log_nothing_of_ours_is_refused_unless_it_says_off() {
-        for strange in ["verbose", "infos", "hyper=debug", "bearer=debug", "bearerdd::http=debug"] {
+        for strange in ["verbose", "infos", "hyper=debug", "bearerdd::http=debug"] {
             assert!(targets(Some(strange)).is_err_and(|error| error.contains(strange)), "{strange}");
         }
-        for ours in ["bearerd", "bearerd::http=debug", "hyper=debug,warn", "INFO", "off"] {
+        for ours in ["bearerd", "bearer=debug", "bearerd::http=debug", "hyper=debug,warn", "INFO", "off"] {
             assert!(targets(Some(ours)).is_ok(), "{ours}");
         }
     }

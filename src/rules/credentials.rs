@@ -48,6 +48,11 @@ impl Place {
         }
     }
 
+    /// Whether anything is there, good or damaged.
+    pub fn is_taken(&self, view: &dyn View) -> Result<bool, Fault> {
+        Ok(view.bytes(Sealed::TABLE, &self.holder.key())?.is_some())
+    }
+
     /// What is kept here.
     pub fn row(&self, view: &dyn View) -> Result<Option<Sealed>, Fault> {
         Sealed::at(view, &self.holder.key())

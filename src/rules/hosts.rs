@@ -195,7 +195,7 @@ pub fn seen(view: &dyn View, host: Host, noted: Noted<'_>) -> Result<Seen, Fault
         let used = [noted(token.id), LastUsed::of(view, token.id)?];
         last_used_at = used.into_iter().flatten().map(|last| last.at).chain(last_used_at).max();
     }
-    let has_credentials = Place::of_host(host.id).row(view)?.is_some();
+    let has_credentials = Place::of_host(host.id).is_taken(view)?;
     Ok(Seen { host, has_credentials, last_used_at })
 }
 

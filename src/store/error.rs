@@ -8,7 +8,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    place::STORE_FILE,
+    place::{MARKER_FILE, STORE_FILE},
     redb::{EngineError, WriteFailure},
 };
 
@@ -127,6 +127,11 @@ impl OpenError {
             | Self::WrongType { .. }
             | Self::System { .. } => WriteError::Unavailable,
         }
+    }
+
+    /// `dir` had a store, and has it no more.
+    pub(crate) fn gone_missing(dir: &Path) -> Self {
+        Self::GoneMissing { store: dir.join(STORE_FILE), marker: dir.join(MARKER_FILE) }
     }
 
     /// What lies in `dir` under the store's name has not a byte.

@@ -124,21 +124,17 @@ impl Place {
     pub(crate) fn open(&self) -> Result<File, OpenError> {
         match presence(&self.dir)? {
             Presence::Absent => Err(OpenError::Absent(self.dir.clone())),
-            Presence::GoneMissing => Err(self.gone_missing()),
+            Presence::GoneMissing => Err(OpenError::gone_missing(&self.dir)),
             Presence::Empty => Err(OpenError::empty(&self.dir)),
             Presence::Present => open_private(&self.store()),
         }
-    }
-
-    fn gone_missing(&self) -> OpenError {
-        OpenError::GoneMissing { store: self.store(), marker: self.dir.join(MARKER_FILE) }
     }
 
     /// Begins a new store under its temporary name.
     pub(crate) fn begin(&self) -> Result<File, OpenError> {
         match presence(&self.dir)? {
             Presence::Present => Err(OpenError::Exists(self.store())),
-            Presence::GoneMissing => Err(self.gone_missing()),
+            Presence::GoneMissing => Err(OpenError::gone_missing(&self.dir)),
             Presence::Empty => Err(OpenError::empty(&self.dir)),
             Presence::Absent => self.begin_new(),
         }

@@ -114,7 +114,10 @@ pub fn fits(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
             "enum" => bound.as_array().is_some_and(|words| words.contains(value)),
             "minimum" | "maximum" if !value.is_number() => true,
             "minimum" => value.as_i64() >= bound.as_i64() || value.as_u64() >= bound.as_u64(),
-            "maximum" => value.as_i64() <= bound.as_i64() || value.as_u64() <= bound.as_u64(),
+            "maximum" => {
+                value.as_i64().is_some_and(|value| Some(value) <= bound.as_i64())
+                    || value.as_u64().is_some_and(|value| Some(value) <= bound.as_u64())
+            }
             "maxLength" => {
                 value.as_str().is_none_or(|text| text.chars().count() as u64 <= bound.as_u64().unwrap())
             }

@@ -4,6 +4,8 @@
 //! every request of a kept connection, also one that was sent ahead. For that it has to know where each
 //! body ends, which a judged head leaves no doubt about.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use crate::http::front::{self, Framing, Head, Refusal};
@@ -23,9 +25,20 @@ pub(super) struct Gate {
     blank: bool,
     /// Whether a whole head has passed.
     opened: bool,
-    /// The last head that passed, if it was short. It may hold a credential, and is wiped with the connection.
-    last: Zeroizing<Vec<u8>>,
-    last_framing: Framing,
+    last: Last,
+}
+
+/// The last head that passed, if it was short, and what follows it. It may hold a credential: it is wiped with the
+/// connection, and does not show.
+struct Last {
+    head: Zeroizing<Vec<u8>>,
+    framing: Framing,
+}
+
+impl fmt::Debug for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Last(..)")
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +64,7 @@ impl Gate {
             head_bytes_max,
             blank: false,
             opened: false,
-            last: Zeroizing::new(Vec::new()),
-            last_framing: Framing::Length(0),
+            last: Last { head: Zeroizing::default(), framing: Framing::Length(0) },
         }
     }
 
@@ -132,18 +144,19 @@ impl Gate {
     /// Reads a head. A program that asks again and again over one connection mostly sends the same one, which was
     /// judged.
     fn read(&mut self, rest: &[u8], scanned: usize) -> Result<Head, Refusal> {
-        if !self.last.is_empty() && rest.starts_with(&self.last) {
-            return Ok(Head::Whole { bytes: self.last.len(), framing: self.last_framing });
+        let last = &mut self.last;
+        if !last.head.is_empty() && rest.starts_with(&last.head) {
+            return Ok(Head::Whole { bytes: last.head.len(), framing: last.framing });
         }
         let head = front::read(rest, scanned, self.head_bytes_max)?;
         if let Head::Whole { bytes, framing } = head
             && bytes <= LAST_BYTES_MAX
         {
             // Nothing moves it: that would leave a copy behind.
-            self.last.clear();
-            self.last.reserve_exact(LAST_BYTES_MAX);
-            self.last.extend_from_slice(rest.get(..bytes).unwrap_or_default());
-            self.last_framing = framing;
+            last.head.clear();
+            last.head.reserve_exact(LAST_BYTES_MAX);
+            last.head.extend_from_slice(rest.get(..bytes).unwrap_or_default());
+            last.framing = framing;
         }
         Ok(head)
     }
@@ -254,13 +267,14 @@ mod tests {
         let mut gate = Gate::new(4096);
         let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(LAST_BYTES_MAX));
         assert_eq!(gate.admit(GET.as_bytes()), Ok(GET.len()));
-        let place = gate.last.as_ptr();
+        let place = gate.last.head.as_ptr();
         assert_eq!(gate.admit(long.as_bytes()), Ok(long.len()));
-        assert_eq!(*gate.last, GET.as_bytes());
+        assert_eq!(*gate.last.head, GET.as_bytes());
         assert_eq!(gate.admit(&CHUNKED.as_bytes()[..9]), Ok(0));
         assert_eq!(gate.admit(CHUNKED.as_bytes()), Ok(CHUNKED.len()));
-        assert_eq!((&gate.last[..], gate.last_framing), (CHUNKED.as_bytes(), Framing::Chunked));
-        assert_eq!(gate.last.as_ptr(), place, "a buffer that grew would have left what it held behind");
+        assert_eq!((&gate.last.head[..], gate.last.framing), (CHUNKED.as_bytes(), Framing::Chunked));
+        assert!(format!("{gate:?}").contains("Last(..)"), "it may hold a credential");
+        assert_eq!(gate.last.head.as_ptr(), place, "a buffer that grew would have left what it held behind");
     }
 
     #[test]

@@ -218,13 +218,16 @@ fn a_damaged_token_of_a_host_keeps_neither_its_rotation_nor_its_deletion_up() {
 }
 
 #[test]
-fn a_damaged_token_hides_neither_its_host_nor_another() {
+fn a_damaged_token_and_damaged_credentials_hide_neither_their_host_nor_another() {
     let mut house = House::new();
     let hosts = ["one", "two"].map(|name| enrolled(&mut house, name));
     let agent = text::parse(hosts[0].agent_token.expose()).unwrap().id;
     house.shelf.tamper(TableId::Tokens, agent.as_bytes(), Some(vec![1, 2, 3]));
+    let sealed = SealedFor::Host(hosts[1].host).key();
+    house.shelf.tamper(TableId::Sealed, &sealed, Some(vec![1, 2, 3]));
     let listed = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).unwrap();
-    assert_eq!(listed.items.len(), 2);
+    let seen = listed.items.iter().map(|seen| (seen.host.id, seen.has_credentials));
+    assert!(seen.eq([(hosts[1].host, true), (hosts[0].host, false)]));
     for reads in 0..8 {
         house.shelf.fail_after(Some(reads));
         let unreadable = list(&house.shelf, &Page { after: None, limit: 50 }, UNUSED).map(drop);
