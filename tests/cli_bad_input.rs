@@ -251,18 +251,26 @@ fn anybody_may_run(path: &Path) -> bool {
     path.ancestors().all(open)
 }
 
-#[test]
-fn another_users_daemon_lets_nobody_in() {
-    if !is_root() || !anybody_may_run(&binary()) {
-        return skip("needs root, and a binary that everybody may run");
-    }
+/// A daemon to be, whose folder anybody may look into, and the folder for its admin socket, likewise.
+fn with_a_socket_apart() -> (Setup, tempfile::TempDir) {
     let setup = Setup::new();
     let sockets = tempfile::tempdir().unwrap();
     for directory in [setup.path(), sockets.path()] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let socket = sockets.path().join("admin.sock");
-    let mut daemon = setup.config(&format!("[server]\nadmin_socket = {socket:?}\n")).start();
+    let config = format!("[server]\nadmin_socket = \"{}\"\n", socket.display());
+    (setup.config(&config), sockets)
+}
+
+#[test]
+fn another_users_daemon_lets_nobody_in() {
+    if !is_root() || !anybody_may_run(&binary()) {
+        return skip("needs root, and a binary that everybody may run");
+    }
+    let (setup, sockets) = with_a_socket_apart();
+    let socket = sockets.path().join("admin.sock");
+    let mut daemon = setup.start();
     let socket = socket.to_str().unwrap();
     let data = daemon.data().to_str().unwrap().to_owned();
     let theirs = tempfile::tempdir().unwrap();
@@ -345,14 +353,9 @@ fn who_may_open_the_socket_and_nothing_else_has_the_log_checked() {
     if !is_root() || !anybody_may_run(&binary()) {
         return skip("needs root, and a binary that everybody may run");
     }
-    let setup = Setup::new();
-    let sockets = tempfile::tempdir().unwrap();
-    for directory in [setup.path(), sockets.path()] {
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let (setup, sockets) = with_a_socket_apart();
     let socket = sockets.path().join("admin.sock");
-    let mut daemon =
-        setup.config(&format!("[server]\nadmin_socket = {socket:?}\n")).service("one", &[]).start();
+    let mut daemon = setup.service("one", &[]).start();
     chown(&socket, Some(NOBODY), None).unwrap();
     let config = daemon.file("bearerd.toml");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();

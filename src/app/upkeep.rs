@@ -46,12 +46,13 @@ impl App {
         let (store, now) = (self.store().clone(), self.now());
         let made = tokio::task::spawn_blocking(move || {
             let view = store.view();
+            let needed = keys::needed(&*view, now)?;
             let reader = store.backup(&view).map_err(|error| {
                 tracing::error!(%error, "a backup could not be made");
                 Failure::Store(error.refusal())
             })?;
             let own = reader.backup().sealed_under.as_deref().and_then(|id| KeyId::new(id).ok());
-            let others = keys::needed(&*view, now)?.into_iter().filter(|id| own.as_ref() != Some(id));
+            let others = needed.into_iter().filter(|id| own.as_ref() != Some(id));
             Ok::<_, Failure>(BackedUp { needs_keys: own.iter().cloned().chain(others).collect(), reader })
         });
         let made = made.await.map_err(|_| Failure::Internal)??;

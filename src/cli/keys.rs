@@ -228,11 +228,9 @@ fn reseal(common: &Common) -> Result<(), Stop> {
         let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
         resealed += number("resealed");
         damaged += number("damaged");
-        if answer.get("unfinished").and_then(Value::as_bool) != Some(true) {
-            break;
-        }
-        if let Some(next) = answer.get("next_cursor").and_then(Value::as_str) {
-            target = format!("{PATH}?cursor={}", encoded(next));
+        match answer.get("next_cursor").and_then(Value::as_str) {
+            Some(next) => target = format!("{PATH}?cursor={}", encoded(next)),
+            None => break,
         }
     }
     if damaged > 0 {

@@ -211,9 +211,9 @@ mod tests {
         let app = over(made_with(&Disk::default(), &options));
         let _timers = start(&app, true);
         let mut so_far = Vec::new();
-        for now in [1_800_000_000_000, 1_700_000_000_000, 1_700_000_000_000, 1_800_000_000_000] {
+        for moment in [1_800_000_000_000, 1_700_000_000_000, 1_700_000_000_000, 1_800_000_000_000] {
             app.store().now();
-            millis.store(now, Ordering::Release);
+            millis.store(moment, Ordering::Release);
             sleep(UPKEEP_INTERVAL * 2).await;
             so_far.push(told.load(Ordering::Acquire));
         }

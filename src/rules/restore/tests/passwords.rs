@@ -13,6 +13,15 @@ fn set_password(town: &mut Town, user: UserId, hash: &str) {
     town.update(user, users::Change { password, ..users::Change::default() }).unwrap();
 }
 
+/// A user who was given a password, the older one of two, and a session since.
+fn with_an_old_password() -> (Town, UserId, TokenId) {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]).id;
+    set_password(&mut town, anna, "old");
+    let session = town.session(anna).unwrap().token.id;
+    (town, anna, session)
+}
+
 /// Fails unless that is the user's password after `backup` took the place of `replaced`, and no session of before it
 /// was set is left.
 #[track_caller]
@@ -25,10 +34,7 @@ fn password_is(expected: &str, user: UserId, old: TokenId, backup: &Shelf, repla
 
 #[test]
 fn a_change_by_a_clock_that_ran_ahead_makes_no_password_the_newer_one() {
-    let mut town = Town::new();
-    let anna = town.user("anna@example.org", &[]).id;
-    set_password(&mut town, anna, "old");
-    let session = town.session(anna).unwrap().token.id;
+    let (mut town, anna, session) = with_an_old_password();
     town.now = NOW + 365 * 86_400;
     rename(&mut town, anna);
     let backup = copy(&town.shelf);
@@ -54,10 +60,7 @@ fn a_password_set_by_a_clock_that_ran_ahead_is_older_than_one_set_after_it() {
 
 #[test]
 fn another_change_in_a_store_that_has_an_older_password_makes_it_no_newer() {
-    let mut town = Town::new();
-    let anna = town.user("anna@example.org", &[]).id;
-    set_password(&mut town, anna, "old");
-    let session = town.session(anna).unwrap().token.id;
+    let (mut town, anna, session) = with_an_old_password();
     let older = copy(&town.shelf);
     town.pass(10);
     set_password(&mut town, anna, "new");
@@ -71,10 +74,7 @@ fn another_change_in_a_store_that_has_an_older_password_makes_it_no_newer() {
 
 #[test]
 fn a_deactivation_takes_no_newer_password_back() {
-    let mut town = Town::new();
-    let anna = town.user("anna@example.org", &[]).id;
-    set_password(&mut town, anna, "old");
-    let session = town.session(anna).unwrap().token.id;
+    let (mut town, anna, session) = with_an_old_password();
     let backup = copy(&town.shelf);
     set_password(&mut town, anna, "new");
     for active in [false, true] {
