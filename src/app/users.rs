@@ -105,7 +105,7 @@ impl App {
         let id = who.caller().user().ok_or(Refusal::Forbidden(Forbidden::Kind))?;
         limits::password("password", password.expose())?;
         let user = self.look(|view, _| users::person(view, id))?;
-        let judged = user.password.ok_or(Failed::NoPassword);
+        let judged = user.password.clone().ok_or(Failed::NoPassword);
         let held = match self.password_holds(ip, &user.email, current, judged).await {
             // The caller is known; it is the field that is wrong.
             Err(Failure::Refused(Refusal::Denied(_))) => {

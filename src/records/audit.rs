@@ -7,9 +7,7 @@
 
 use core::{fmt, net::IpAddr};
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{
     codec,
@@ -17,7 +15,7 @@ use super::{
     time::Time,
     view::{Fault, TableId},
 };
-use crate::token::{ClientId, HostId, Key, UserId};
+use crate::token::{ClientId, HostId, MacKey, UserId};
 
 /// Who did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,8 +178,7 @@ pub struct Entry {
 
 impl Entry {
     /// What its hash must be after an entry with the hash `before`.
-    pub fn chained(&self, audit_key: &Key, before: &[u8; 32]) -> Result<[u8; 32], Fault> {
-        let damaged = Fault::Damaged(TableId::Audit);
+    pub fn chained(&self, audit_key: &MacKey, before: &[u8; 32]) -> Result<[u8; 32], Fault> {
         let fields = codec::encode_body(&(
             self.seq,
             self.at,
@@ -193,11 +190,8 @@ impl Entry {
             self.ip,
             &self.touched,
         ))
-        .map_err(|_| damaged)?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(audit_key.expose()).map_err(|_| damaged)?;
-        mac.update(before);
-        mac.update(&fields);
-        Ok(mac.finalize().into_bytes().into())
+        .map_err(|_| Fault::Damaged(TableId::Audit))?;
+        Ok(audit_key.mac(&[before, &fields]))
     }
 }
 

@@ -12,12 +12,10 @@
 //! bounded even then. This is the only file that names bincode (pinned: it is finished and unmaintained,
 //! and small enough to be replaced byte for byte).
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::Sha256;
 
 use super::view::TableId;
-use crate::token::Key;
+use crate::token::{MacKey, secret::same};
 
 /// The largest body that is decoded or written.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
@@ -27,6 +25,8 @@ pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 const CLAIMED_BYTES_MAX: usize = 16 * RECORD_BYTES_MAX;
 
 const MAC_BYTES: usize = 16;
+/// What most records take, so that the memory for one is asked for once.
+const STORED_BYTES: usize = 320;
 
 /// A value that cannot be written, or is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,33 +38,36 @@ fn configuration() -> impl bincode::config::Config {
 
 /// The bytes under which `value` is stored at `key` of `table`.
 pub fn encode<T: Serialize>(
-    record_key: &Key,
+    record_key: &MacKey,
     table: TableId,
     key: &[u8],
     version: u8,
     value: &T,
 ) -> Result<Vec<u8>, Broken> {
-    let mut stored = vec![version];
-    let body = bincode::serde::encode_to_vec(value, configuration()).map_err(|_| Broken)?;
-    if body.len() > RECORD_BYTES_MAX {
+    let mut stored = Vec::with_capacity(STORED_BYTES);
+    stored.push(version);
+    let body_bytes =
+        bincode::serde::encode_into_std_write(value, &mut stored, configuration()).map_err(|_| Broken)?;
+    if body_bytes > RECORD_BYTES_MAX {
         return Err(Broken);
     }
-    stored.extend_from_slice(&body);
-    let tag = mac(record_key, table, key, &stored)?.finalize().into_bytes();
-    stored.extend(tag.iter().take(MAC_BYTES));
+    let tag = mac(record_key, table, key, &stored)?;
+    stored.extend_from_slice(&tag);
     Ok(stored)
 }
 
 /// The value stored at `key` of `table`: its MAC holds, its version is `version`, and nothing follows it.
 pub fn decode<T: DeserializeOwned>(
-    record_key: &Key,
+    record_key: &MacKey,
     table: TableId,
     key: &[u8],
     version: u8,
     stored: &[u8],
 ) -> Result<T, Broken> {
     let (signed, tag) = stored.split_last_chunk::<MAC_BYTES>().ok_or(Broken)?;
-    mac(record_key, table, key, signed)?.verify_truncated_left(tag).map_err(|_| Broken)?;
+    if !same(&mac(record_key, table, key, signed)?, tag) {
+        return Err(Broken);
+    }
     let (found, body) = signed.split_first().ok_or(Broken)?;
     if *found != version {
         return Err(Broken);
@@ -86,15 +89,11 @@ pub fn encode_body<T: Serialize>(value: &T) -> Result<Vec<u8>, Broken> {
     bincode::serde::encode_to_vec(value, configuration()).map_err(|_| Broken)
 }
 
-fn mac(record_key: &Key, table: TableId, key: &[u8], signed: &[u8]) -> Result<Hmac<Sha256>, Broken> {
+fn mac(record_key: &MacKey, table: TableId, key: &[u8], signed: &[u8]) -> Result<[u8; MAC_BYTES], Broken> {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).map_err(|_| Broken);
     let name = table.name().as_bytes();
-    let mut mac = Hmac::<Sha256>::new_from_slice(record_key.expose()).map_err(|_| Broken)?;
-    mac.update(&[u8::try_from(name.len()).map_err(|_| Broken)?]);
-    mac.update(name);
-    mac.update(&[u8::try_from(key.len()).map_err(|_| Broken)?]);
-    mac.update(key);
-    mac.update(signed);
-    Ok(mac)
+    let whole = record_key.mac(&[&[length(name)?], name, &[length(key)?], key, signed]);
+    whole.first_chunk().copied().ok_or(Broken)
 }
 
 #[cfg(test)]
@@ -102,9 +101,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::token::Key;
 
-    fn key() -> Key {
-        Key::new([7; 32])
+    fn key() -> MacKey {
+        Key::new([7; 32]).for_macs()
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(decode::<u64>(&key(), TableId::Users, b"l", 1, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&key(), TableId::Tokens, b"k", 1, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&key(), TableId::Users, b"k", 2, &stored), Err(Broken));
-        assert_eq!(decode::<u64>(&Key::new([8; 32]), TableId::Users, b"k", 1, &stored), Err(Broken));
+        assert_eq!(decode::<u64>(&Key::new([8; 32]).for_macs(), TableId::Users, b"k", 1, &stored), Err(Broken));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     audit::{Action, By, Entry, Touched},
     codec,
+    held::Held,
     keys::StoreKeys,
     meta::AuditHead,
     tables::{Deciding, Hint, Record},
@@ -235,6 +236,15 @@ impl View for Txn<'_> {
         }
         self.reads.borrow_mut().insert((table, key.to_vec()));
         self.base.bytes(table, key)
+    }
+
+    fn held(&self, table: TableId, key: &[u8]) -> Option<Held> {
+        if self.rows.get(&table).is_some_and(|rows| rows.contains_key(key)) {
+            return None;
+        }
+        let held = self.base.held(table, key)?;
+        self.reads.borrow_mut().insert((table, key.to_vec()));
+        Some(held)
     }
 
     fn scan(

@@ -1,5 +1,7 @@
 //! Sessions: opened by password, by setup, or on behalf of a user; ended one by one or all at once.
 
+use std::sync::Arc;
+
 use super::{
     Denied, Forbidden, Reason, Refusal, Terms,
     access::Authorized,
@@ -59,7 +61,7 @@ pub fn open_for(
     }
     let user = users::active_person(txn, user)?;
     let minted = open(txn, terms, &who.by(), &user, ttl_seconds, fresh)?;
-    Ok((user, minted))
+    Ok((Arc::unwrap_or_clone(user), minted))
 }
 
 /// Opens a session with an entry of its own.

@@ -4,6 +4,7 @@
 //! administrate, so that the guard need not look at all users.
 
 use core::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::{Conflict, Refusal, access::Authorized};
 use crate::{
@@ -115,7 +116,7 @@ pub fn update(txn: &mut Txn<'_>, who: &Authorized, id: UserId, change: Change) -
     let changed = changed_fields(&before, &change);
     let after = changed_user(txn, &before, change);
     if changed.is_empty() {
-        return Ok(before);
+        return Ok(Arc::unwrap_or_clone(before));
     }
     if before.administrates() && !after.administrates() && !another_administrates(txn, id)? {
         return Err(Refusal::Conflict(Conflict::LastAdmin));
@@ -135,8 +136,8 @@ pub fn update(txn: &mut Txn<'_>, who: &Authorized, id: UserId, change: Change) -
 }
 
 /// The user of that id, if it may be changed over the API.
-pub fn person(view: &dyn View, id: UserId) -> Result<User, Refusal> {
-    let user = User::by_id(view, id)?.ok_or(Refusal::NotFound)?;
+pub fn person(view: &dyn View, id: UserId) -> Result<Arc<User>, Refusal> {
+    let user = User::shared(view, id)?.ok_or(Refusal::NotFound)?;
     if user.service.is_some() {
         return Err(Refusal::Conflict(Conflict::ServiceUser));
     }
@@ -144,7 +145,7 @@ pub fn person(view: &dyn View, id: UserId) -> Result<User, Refusal> {
 }
 
 /// The user of that id, if tokens can be minted for it.
-pub fn active_person(view: &dyn View, id: UserId) -> Result<User, Refusal> {
+pub fn active_person(view: &dyn View, id: UserId) -> Result<Arc<User>, Refusal> {
     let user = person(view, id)?;
     if user.active { Ok(user) } else { Err(Refusal::Conflict(Conflict::UserInactive)) }
 }

@@ -187,8 +187,11 @@ pub fn again(view: &dyn View, caller: &Caller, now: Time) -> Result<Caller, Refu
         Asking { now, from: caller.ip, kinds: core::slice::from_ref(&identity.kind), noted: Some(now) };
     let good = match identity.token {
         Some(id) => {
-            let token = Token::by_id(view, id)?.ok_or(Denied { reason: Reason::Unknown, token: Some(id) })?;
-            let row = Arc::new(Token { max_uses: None, allowed_ips: Vec::new(), ..token });
+            let row = Token::shared(view, id)?.ok_or(Denied { reason: Reason::Unknown, token: Some(id) })?;
+            let row = match &*row {
+                Token { max_uses: None, allowed_ips, .. } if allowed_ips.is_empty() => row,
+                bound => Arc::new(Token { max_uses: None, allowed_ips: Vec::new(), ..bound.clone() }),
+            };
             if identity.kind == CredentialKind::Portal {
                 link_counts(view, &row, now)?
             } else {
@@ -281,8 +284,13 @@ fn session_over(
     if epoch != user.session_epoch {
         return Ok(Some(Reason::SessionEnded));
     }
+    let is_idle_since = |last| asking.now.since(last) >= idle_seconds;
+    // Of what is known without a look at the store, a recent use is enough.
+    if !is_idle_since(asking.noted.map_or(token.created_at, |noted| noted.max(token.created_at))) {
+        return Ok(None);
+    }
     let last = last_use(view, token, asking.noted)?;
-    Ok((asking.now.since(last) >= idle_seconds).then_some(Reason::Idle))
+    Ok(is_idle_since(last).then_some(Reason::Idle))
 }
 
 /// When `token` was last used: what is noted in memory counts before the store does; its creation counts

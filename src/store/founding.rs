@@ -61,7 +61,7 @@ impl Founding {
         let engine = Engine::create(medium, cache_bytes)?;
         engine.transact(&self.keys(), |batch| {
             batch.make_tables();
-            batch.apply(&self.rows);
+            batch.apply(self.rows.clone());
             true
         })?;
         engine.close()

@@ -128,7 +128,8 @@ impl HotRows {
         }
     }
 
-    fn find(&self, table: TableId, key: &[u8]) -> Option<Held> {
+    /// The row at `key`, as the last commit left it.
+    pub(crate) fn find(&self, table: TableId, key: &[u8]) -> Option<Held> {
         let at = spread(key);
         if table == TableId::Tokens {
             self.tokens.find(at, |row| row.id.as_bytes() == key).map(Held::Token)

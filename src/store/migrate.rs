@@ -49,8 +49,8 @@ pub(crate) fn migrate(site: &Site, keys: &StoreKeys, version: u32, schema: &Sche
             let mut txn = Txn::new(&*batch, 0);
             match step(&mut txn).and_then(|()| txn.finish()) {
                 Ok(writes) => {
-                    batch.apply(&writes.rows);
-                    batch.apply(&version_row(next));
+                    batch.apply(writes.rows);
+                    batch.apply(version_row(next));
                     true
                 }
                 Err(fault) => {

@@ -10,7 +10,7 @@ use crate::records::{
 #[derive(Clone, Copy, Debug)]
 pub enum Written<'a> {
     /// These rows and no others.
-    Rows(&'a [Rows]),
+    Rows(&'a Rows),
     /// Anything may have changed: the store was opened again.
     Everything,
 }
@@ -21,8 +21,8 @@ impl Written<'_> {
     pub fn each(&self, mut each: impl FnMut(TableId, &[u8])) -> bool {
         match self {
             Self::Everything => false,
-            Self::Rows(sets) => {
-                for (table, rows) in sets.iter().flat_map(|rows| rows.iter()) {
+            Self::Rows(written) => {
+                for (table, rows) in *written {
                     for key in rows.keys() {
                         each(*table, key);
                     }

@@ -32,6 +32,7 @@ use self::guard::{Guard, Guarded};
 pub(crate) use self::{batch::Batch, error::EngineError, guard::WriteFailure, medium::Medium};
 use crate::records::{
     StoreKeys,
+    txn::Rows,
     view::{Direction, Fault, KeyRange, TableId, Visit, is_empty},
 };
 
@@ -132,24 +133,22 @@ impl Engine {
         })
     }
 
-    /// Runs `work` over one write transaction and commits it durably if `work` says so. An error means that
-    /// the handle is spent: the change may be there or not when the medium is opened again.
+    /// Runs `work` over one write transaction and commits it durably if `work` says so. Returns what was written. An
+    /// error means that the handle is spent: the change may be there or not when the medium is opened again.
     pub(crate) fn transact(
         &self,
         keys: &StoreKeys,
         work: impl FnOnce(&mut Batch<'_>) -> bool,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Rows, EngineError> {
         let result = unharmed(|| {
             let transaction = self.begin()?;
             let mut batch = Batch::over(&transaction, keys, &self.guard);
             let commit = work(&mut batch);
-            if commit {
-                batch.settle();
-            }
+            let written = if commit { batch.settle() } else { Rows::new() };
             match batch.into_fault() {
                 Some(fault) => transaction.abort().map_err(EngineError::from).and(Err(fault)),
-                None if commit => Ok(transaction.commit()?),
-                None => Ok(transaction.abort()?),
+                None if commit => transaction.commit().map_err(EngineError::from).map(|()| written),
+                None => transaction.abort().map_err(EngineError::from).map(|()| written),
             }
         });
         self.whole(result)
@@ -202,7 +201,7 @@ impl Engine {
 
     /// Commits nothing, durably: proves that the medium takes writes, and that what was found on it stays.
     pub(crate) fn confirm(&self, keys: &StoreKeys) -> Result<(), EngineError> {
-        self.transact(keys, |_| true)
+        self.transact(keys, |_| true).map(drop)
     }
 
     /// Whether a write has failed since this engine was opened.

@@ -37,7 +37,7 @@ const ANSWERS_A_STRETCH: u32 = 4;
 #[derive(Default)]
 struct Outcome {
     answers: Vec<Deliver>,
-    written: Vec<Rows>,
+    has_written: bool,
     keep_time: bool,
     highest_ms: u64,
 }
@@ -158,6 +158,7 @@ impl Writer {
         let mut pace = Pace::new(OPERATIONS_A_STRETCH);
         let committed = self.engine.transact(&self.shared.keys, |batch| {
             batch.heed(Arc::clone(shared.condition.unread()));
+            batch.go_by(Arc::clone(&shared.hot));
             while !batch.is_spent()
                 && let Some(job) = jobs.next()
             {
@@ -166,8 +167,11 @@ impl Writer {
             }
             outcome.finish(batch, turning_back)
         });
-        let published = committed.and_then(|()| {
-            if outcome.is_worth_a_commit() { self.publish(&outcome, turning_back, begun) } else { Ok(()) }
+        let published = committed.and_then(|written| {
+            if !outcome.is_worth_a_commit() {
+                return Ok(());
+            }
+            self.publish(&written, &outcome, turning_back, begun)
         });
         drop(at_disk);
         let result = published.map_err(|error| {
@@ -188,7 +192,13 @@ impl Writer {
     }
 
     /// Makes what was committed visible: remembered rows dropped first, then the view swapped.
-    fn publish(&mut self, outcome: &Outcome, turning_back: bool, begun: Instant) -> Result<(), EngineError> {
+    fn publish(
+        &mut self,
+        written: &Rows,
+        outcome: &Outcome,
+        turning_back: bool,
+        begun: Instant,
+    ) -> Result<(), EngineError> {
         let snapshot = self.engine.snapshot()?;
         if turning_back {
             self.shared.clock.reset(outcome.highest_ms);
@@ -197,7 +207,7 @@ impl Writer {
             self.shared.clock.persisted(outcome.highest_ms);
         }
         self.generation += 1;
-        self.show(Written::Rows(&outcome.written), snapshot);
+        self.show(Written::Rows(written), snapshot);
         self.shared.counters.committed(outcome.answers.len(), begun.elapsed());
         self.note_size();
         Ok(())
@@ -359,8 +369,8 @@ impl Outcome {
             Ok(Some(writes)) => {
                 self.keep_time |= wish != Wish::Plain;
                 if !writes.rows.is_empty() {
-                    batch.apply(&writes.rows);
-                    self.written.push(writes.rows);
+                    batch.apply(writes.rows);
+                    self.has_written = true;
                 }
             }
             Ok(None) => {}
@@ -370,7 +380,7 @@ impl Outcome {
     }
 
     fn is_worth_a_commit(&self) -> bool {
-        self.keep_time || !self.written.is_empty()
+        self.keep_time || self.has_written
     }
 
     /// Adds the highest time; true if there is something to commit.
@@ -389,7 +399,7 @@ impl Outcome {
             batch.spoil("the highest time cannot be written");
             return false;
         };
-        batch.apply(&writes.rows);
+        batch.apply(writes.rows);
         true
     }
 }

@@ -31,6 +31,6 @@ pub mod text;
 
 pub use id::{ClientId, HostId, IdError, TokenId, UserId};
 pub use keyring::{KeyId, Keyring, RootKey};
-pub use secret::{Key, Secret, TokenHash};
+pub use secret::{Key, MacKey, Secret, TokenHash};
 pub use service_secrets::{ServiceName, ServiceSecrets};
 pub use text::{Kind, Malformed, Prefix, Spelling, TokenText};

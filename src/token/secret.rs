@@ -142,22 +142,20 @@ impl Key {
         &self.0
     }
 
-    /// HMAC-SHA256 (RFC 2104) under this key over the parts, one straight after the other.
-    ///
-    /// Nothing marks where a part ends: where two lists of parts could run into the same bytes, the
-    /// caller puts lengths between them.
-    pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+    /// This key, ready to make MACs with.
+    pub fn for_macs(&self) -> MacKey {
         // HMAC pads a key of less than a block with zeros, so padding it here changes nothing, and
         // the constructor that takes a whole block cannot fail.
         let mut block = Zeroizing::new([0; BLOCK_BYTES]);
         for (place, byte) in block.iter_mut().zip(self.0) {
             *place = byte;
         }
-        let mut mac = Hmac::<Sha256>::new((&*block).into());
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        MacKey(Hmac::new((&*block).into()))
+    }
+
+    /// [`MacKey::mac`], for a key that makes few of them.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+        self.for_macs().mac(parts)
     }
 
     /// Another key with a purpose of its own: HKDF-SHA256 (RFC 5869) without a salt, `info` naming the
@@ -176,6 +174,30 @@ impl Key {
     #[must_use]
     pub fn confirms(&self, parts: &[&[u8]], mac: &[u8]) -> bool {
         same(&self.mac(parts), mac)
+    }
+}
+
+/// A [`Key`] that makes MACs again and again: the two blocks of SHA-256 that each of them begins with are worked out
+/// once. It is wiped when dropped, by the crates that it is made of.
+pub struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    /// HMAC-SHA256 (RFC 2104) under this key over the parts, one straight after the other.
+    ///
+    /// Nothing marks where a part ends: where two lists of parts could run into the same bytes, the
+    /// caller puts lengths between them.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey(..)")
     }
 }
 

@@ -297,10 +297,10 @@ fn macs(judge: &mut Judge) {
     let call = |input: &[u8]| cookie::verify(&keyring, &store, str::from_utf8(input).unwrap()).is_ok();
     judge.guesses("the MAC of a cookie", &call, &mac, &|mac| signed(text, mac));
 
-    let key = Key::new([9; 32]);
-    let row = codec::encode(&key, TableId::Tokens, b"key", 1, &"x".repeat(200)).unwrap();
+    let (key, macs) = (Key::new([9; 32]), Key::new([9; 32]).for_macs());
+    let row = codec::encode(&macs, TableId::Tokens, b"key", 1, &"x".repeat(200)).unwrap();
     let (body, mac) = row.split_at(row.len() - RECORD_MAC_BYTES);
-    let call = |input: &[u8]| codec::decode::<String>(&key, TableId::Tokens, b"key", 1, input).is_ok();
+    let call = |input: &[u8]| codec::decode::<String>(&macs, TableId::Tokens, b"key", 1, input).is_ok();
     judge.guesses("the MAC of a record", &call, mac, &|mac| [body, mac].concat());
 
     let envelope = seal::seal_unnamed(&key, [3; 24], "web-1", &[5; 80]).unwrap();

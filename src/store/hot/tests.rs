@@ -342,8 +342,8 @@ fn is_held(hot: &HotRows, row: &Held) -> bool {
 }
 
 /// What a commit wrote that put one row.
-fn put_at(table: TableId, key: &[u8]) -> [Rows; 1] {
-    [Rows::from([(table, TableRows::from([(key.to_vec(), Some(Vec::new()))]))])]
+fn put_at(table: TableId, key: &[u8]) -> Rows {
+    Rows::from([(table, TableRows::from([(key.to_vec(), Some(Vec::new()))]))])
 }
 
 #[test]

@@ -14,11 +14,11 @@ use redb::{ReadableTable as _, Table, WriteTransaction};
 use super::{EngineError, definition, guard::Guard, scan, unharmed};
 use crate::{
     records::{
-        StoreKeys,
+        Held, StoreKeys,
         txn::{Rows, scan_over},
         view::{Direction, Fault, KeyRange, TableId, View, Visit},
     },
-    store::{pace::Pace, unread::Unread},
+    store::{hot::HotRows, pace::Pace, unread::Unread},
 };
 
 /// Rows after which the writer gives way: some fifty microseconds where they lie side by side.
@@ -39,6 +39,8 @@ pub(crate) struct Batch<'t> {
     unread: Option<Arc<Unread>>,
     /// Whether one of those was asked for.
     left_out: Cell<bool>,
+    /// Rows that are held in memory, as they were before this batch.
+    hot: Option<Arc<HotRows>>,
 }
 
 impl<'t> Batch<'t> {
@@ -53,12 +55,18 @@ impl<'t> Batch<'t> {
             fault: RefCell::default(),
             unread: None,
             left_out: Cell::new(false),
+            hot: None,
         }
     }
 
     /// Does not ask the engine for the rows that `unread` holds, and notes there what cannot be read.
     pub(crate) fn heed(&mut self, unread: Arc<Unread>) {
         self.unread = Some(unread);
+    }
+
+    /// Goes by the rows that `hot` holds, where this batch has not written them: nobody else writes meanwhile.
+    pub(crate) fn go_by(&mut self, hot: Arc<HotRows>) {
+        self.hot = Some(hot);
     }
 
     /// Whether a row was asked for that the engine was not, since this was last asked.
@@ -72,20 +80,21 @@ impl<'t> Batch<'t> {
     }
 
     /// Writes rows, for those that follow to read.
-    pub(crate) fn apply(&mut self, rows: &Rows) {
+    pub(crate) fn apply(&mut self, rows: Rows) {
         for (table, rows) in rows {
-            let written = self.written.entry(*table).or_default();
-            written.extend(rows.iter().map(|(key, value)| (key.clone(), value.clone())));
+            self.written.entry(table).or_default().extend(rows);
         }
     }
 
     /// Brings what was written to the tables, smallest keys first: the engine fills pages that grow at the end of
-    /// a table in that order, and would leave them half empty in another. If it fails, the batch is spent.
-    pub(super) fn settle(&mut self) {
+    /// a table in that order, and would leave them half empty in another. If it fails, the batch is spent. Returns
+    /// what was written.
+    pub(super) fn settle(&mut self) -> Rows {
         let written = core::mem::take(&mut self.written);
         if let Err(error) = unharmed(|| self.put(&written)) {
             self.fault.borrow_mut().get_or_insert(error);
         }
+        written
     }
 
     fn put(&mut self, written: &Rows) -> Result<(), EngineError> {
@@ -163,6 +172,11 @@ impl View for Batch<'_> {
         self.note(read)
     }
 
+    fn held(&self, table: TableId, key: &[u8]) -> Option<Held> {
+        let is_written = self.written.get(&table).is_some_and(|rows| rows.contains_key(key));
+        self.hot.as_ref().filter(|_| !is_written)?.find(table, key)
+    }
+
     fn scan(
         &self,
         table: TableId,
@@ -219,7 +233,7 @@ mod tests {
             let rows = of_one_table(rows(from).collect());
             engine
                 .transact(&keys, |batch| {
-                    batch.apply(&rows);
+                    batch.apply(rows);
                     true
                 })
                 .unwrap();
@@ -301,7 +315,7 @@ mod tests {
                                 None => drop(next.remove(&key[0])),
                             }
                         }
-                        batch.apply(&of_one_table(rows));
+                        batch.apply(of_one_table(rows));
                         agree(batch, &next, low, high);
                     }
                     comes_about
