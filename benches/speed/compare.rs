@@ -55,7 +55,7 @@ pub fn all(
     let asked = |server, requests| Load::of(server, CONNECTIONS, requests, 200, active);
     let (to_us, to_them) = (asked(daemon, &requests), asked(&other, &theirs));
     let mint = [load::json("/v1/tokens", session, "{\"name\":\"bench\"}")];
-    let minted = Load::of(daemon, MINTERS, &mint, 201, b"{");
+    let minted = Load::of(daemon, MINTERS, &mint, 201, b"{").sleeping();
     let until = Until::Elapsed(span);
     load::run(&to_them, until);
     let (mut ours, mut oidc, mut mints) = (Vec::new(), Vec::new(), Vec::new());

@@ -16,7 +16,6 @@ use super::{
 pub struct Report {
     pub machine: Machine,
     pub sizes: Vec<Size>,
-    pub compared: Option<Compared>,
 }
 
 /// Where and when it ran.
@@ -49,6 +48,7 @@ pub struct Size {
     pub starts: Starts,
     pub upkeep: Upkeep,
     pub caches: Vec<Cache>,
+    pub compared: Option<Compared>,
 }
 
 impl Machine {

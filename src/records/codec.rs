@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(decode::<u64>(&key(), TableId::Users, b"l", 1, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&key(), TableId::Tokens, b"k", 1, &stored), Err(Broken));
         assert_eq!(decode::<u64>(&key(), TableId::Users, b"k", 2, &stored), Err(Broken));
-        assert_eq!(decode::<u64>(&Key::new([8; 32]).for_macs(), TableId::Users, b"k", 1, &stored), Err(Broken));
+        assert_eq!(
+            decode::<u64>(&Key::new([8; 32]).for_macs(), TableId::Users, b"k", 1, &stored),
+            Err(Broken)
+        );
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl<'v> Txn<'v> {
 
     /// Whether there is anything at `key`.
     pub fn holds(&self, table: TableId, key: &[u8]) -> Result<bool, Fault> {
-        Ok(self.bytes(table, key)?.is_some())
+        Ok(self.held(table, key).is_some() || self.bytes(table, key)?.is_some())
     }
 
     /// Removes a record that decides nothing by itself.

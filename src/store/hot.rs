@@ -4,7 +4,8 @@
 //! commit, before the new view is seen and before anybody is answered, it drops what it wrote. A row that was
 //! read under a generation comes in only as long as nothing of its set was written since
 //! ([`Sets`]). And a question during which a commit was published is asked again of one
-//! view, so that no answer is put together from two moments.
+//! view, so that no answer is put together from two moments. The writer's own operations go by the rows as well, since
+//! between two commits nobody changes what is stored.
 
 use std::{
     cell::{OnceCell, RefCell},

@@ -224,8 +224,12 @@ mod tests {
     fn debug_shows_that_something_is_there_and_nothing_else() {
         let secret = Secret::new("hunter2".to_owned());
         assert_eq!(
-            format!("{:?} {:#?}", secret, (Key::new([7; 32]), TokenHash::of("x"))),
-            "Secret(..) (\n    Key(..),\n    TokenHash(..),\n)"
+            format!(
+                "{:?} {:#?}",
+                secret,
+                (Key::new([7; 32]), Key::new([7; 32]).for_macs(), TokenHash::of("x"))
+            ),
+            "Secret(..) (\n    Key(..),\n    MacKey(..),\n    TokenHash(..),\n)"
         );
         assert_eq!(secret.duplicate().expose(), "hunter2");
     }

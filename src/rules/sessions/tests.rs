@@ -1,7 +1,7 @@
 //! Stories of sessions.
 
 use super::*;
-use crate::records::{TableId, Time, token::State};
+use crate::records::{Fault, TableId, Time, token::State};
 use crate::rules::{
     Conflict,
     access::Right,
@@ -33,6 +33,24 @@ fn a_session_ends_after_an_hour_without_use_to_the_second() {
     check_ends(&[], 3_600, Some(Reason::Idle));
     check_ends(&[3_000], 6_599, None);
     check_ends(&[3_000], 6_600, Some(Reason::Idle));
+}
+
+#[test]
+fn the_store_is_asked_when_a_session_was_last_used_only_where_nothing_else_shows_that_it_is_in_use() {
+    let mut town = Town::new();
+    let anna = town.user("anna@example.org", &[]);
+    let session = town.session(anna.id).unwrap();
+    town.shelf.tamper(TableId::LastUsed, session.token.id.as_bytes(), Some(vec![0; 40]));
+    let text = session.secret.expose();
+    let damaged = Some(Refusal::from(Fault::Damaged(TableId::LastUsed)));
+    town.now = NOW + 3_600;
+    assert_eq!(town.verify(text, None).err(), damaged);
+    town.now = NOW + 3_599;
+    town.use_up(text).unwrap();
+    town.now += 3_599;
+    assert!(town.verify(text, None).is_ok());
+    town.now += 1;
+    assert_eq!(town.verify(text, None).err(), damaged);
 }
 
 #[test]

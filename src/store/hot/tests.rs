@@ -5,20 +5,28 @@ use std::{sync::atomic::AtomicBool, thread};
 use super::*;
 use crate::{
     records::{
-        Action, By, Params, Time,
+        Action, By, Params, Time, Txn,
         held::HELD_BYTES_MAX,
         token::Owner,
         txn::{Rows, TableRows},
     },
     rules::{
         Denied, Reason, Refusal,
+        access::{Caller, Who},
         tokens::{self, Fresh, Minted},
         users::{self, NewUser},
         verify::{self, Asking, Good, Presented},
     },
     settings::CredentialKind,
-    store::{Store, tests},
-    token::{ClientId, HostId, Kind, Prefix, TokenId, UserId},
+    store::{
+        Store,
+        redb::{Batch, Engine, Medium},
+        tests::{
+            self,
+            basics::{Operation, as_one_batch},
+        },
+    },
+    token::{ClientId, HostId, Key, Kind, Prefix, TokenId, UserId},
 };
 
 /// A store with one user, whose tokens come and go.
@@ -65,17 +73,13 @@ impl Town {
 
     fn change<T: Send + 'static>(
         &self,
-        rule: impl FnOnce(&mut crate::records::Txn<'_>) -> Result<T, Refusal> + Send + 'static,
+        rule: impl FnOnce(&mut Txn<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> T {
         self.store.write_blocking(rule).unwrap().unwrap()
     }
 
     fn revoke(&self, id: TokenId) {
-        self.change(move |txn| {
-            txn.entry(&By::system(), Action::TokenRevoke, id, Params::none())?;
-            let token = Token::by_id(txn, id)?.unwrap();
-            Ok(txn.put(Token { revoked_at: Some(txn.now()), ..token })?)
-        });
+        self.change(move |txn| revoke(txn, id));
     }
 
     fn user(&self, change: fn(User) -> User) {
@@ -100,6 +104,12 @@ impl Town {
     fn is_hot(&self, id: TokenId) -> bool {
         self.hot().find(TableId::Tokens, id.as_bytes()).is_some()
     }
+}
+
+fn revoke(txn: &mut Txn<'_>, id: TokenId) -> Result<(), Refusal> {
+    txn.entry(&By::system(), Action::TokenRevoke, id, Params::none())?;
+    let token = Token::by_id(txn, id)?.unwrap();
+    Ok(txn.put(Token { revoked_at: Some(txn.now()), ..token })?)
 }
 
 fn presented(token: &Minted) -> Presented {
@@ -159,6 +169,50 @@ fn whatever_is_changed_is_seen_by_the_next_question() {
         town.revoke(pat.token.id);
         assert_eq!(reason(town.verify(&pat)), Some(Reason::Revoked));
     }
+}
+
+#[test]
+fn an_operation_goes_by_a_row_that_is_held_until_it_was_written_in_its_batch() {
+    let engine = Engine::create(&Medium::memory(), 1 << 20).unwrap();
+    let keys = StoreKeys::derive(&Key::new([5; 32]));
+    for row in one_of_each(1) {
+        let (hot, (table, key)) = (Arc::new(HotRows::default()), row.place());
+        hot.insert(1, row.clone());
+        let each = |batch: &mut Batch<'_>| {
+            batch.go_by(Arc::clone(&hot));
+            let mut txn = Txn::new(&*batch, 0);
+            assert!(txn.held(table, key).is_some() && txn.holds(table, key).unwrap());
+            txn.forget(table, key);
+            assert!(txn.held(table, key).is_none() && !txn.holds(table, key).unwrap());
+            let written = txn.finish().unwrap().rows;
+            assert!(Txn::new(&*batch, 0).held(table, key).is_some(), "it may come to nothing");
+            batch.apply(written);
+            assert!(Txn::new(&*batch, 0).held(table, key).is_none());
+            false
+        };
+        engine.transact(&keys, each).unwrap();
+    }
+}
+
+#[test]
+fn who_was_revoked_earlier_in_a_batch_has_no_turn_in_it_though_its_row_was_held() {
+    let mut town = Town::new();
+    let pat = town.pat("a");
+    let good = town.verify(&pat).unwrap();
+    assert!(town.is_hot(pat.token.id));
+    let caller = Caller { who: Who::Known(Box::new(good.identity)), ip: None };
+    let (id, is_held) =
+        (pat.token.id, |txn: &Txn<'_>, id: TokenId| txn.held(TableId::Tokens, id.as_bytes()).is_some());
+    let asked = || -> Operation<(bool, bool)> {
+        let caller = caller.clone();
+        Box::new(move |txn| Ok((is_held(txn, id), verify::again(txn, &caller, txn.now()).is_ok())))
+    };
+    let revoked: Operation<(bool, bool)> = Box::new(move |txn| {
+        revoke(txn, id).map_err(|_| "it cannot be revoked")?;
+        Ok((is_held(txn, id), false))
+    });
+    let answers = as_one_batch(&town.store, vec![asked(), revoked, asked()]);
+    assert_eq!(answers, [Ok(Ok((true, true))), Ok(Ok((false, false))), Ok(Ok((false, false)))]);
 }
 
 /// How a reader puts the row that it read into the table.
