@@ -1,6 +1,9 @@
 """How many tokens SQLite takes a second when each has a commit of its own: a row of a token and a row of the
 audit log in one transaction, write-ahead log, every commit synced. One writer asks without a pause, which is the
-most that SQLite can do; more writers wait for each other's lock. Prints one number."""
+most that SQLite can do; more writers wait for each other's lock. Prints one number.
+
+    benches/compare/sqlite.py SECONDS FOLDER [PROCESSOR]
+"""
 
 import os
 import sqlite3
@@ -9,6 +12,8 @@ import tempfile
 import time
 
 seconds = float(sys.argv[1])
+if len(sys.argv) > 3:
+    os.sched_setaffinity(0, {int(sys.argv[3])})
 with tempfile.TemporaryDirectory(dir=sys.argv[2]) as folder:
     store = sqlite3.connect(os.path.join(folder, "tokens.db"), isolation_level=None)
     store.execute("PRAGMA journal_mode = WAL")

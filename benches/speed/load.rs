@@ -1,7 +1,7 @@
 //! The load: so many connections that each ask, wait for the answer, and ask again. One thread waits for all
-//! of them, so that asking costs less than answering and the server is what is measured. It looks for answers without
-//! ever going to sleep: to wake it up is work of the server's processor, and is asked of it the more often the slower
-//! the server is, so that a server of half the speed would be charged for more than its own time.
+//! of them, so that asking costs less than answering and the server is what is measured. Unless it is told to sleep, it
+//! looks for answers without a pause: to wake somebody up is work of the server's processor, and is asked of it the more
+//! often the slower the server is, so that a server of half the speed would be charged for more than its own time.
 
 use std::{
     cell::Cell,
@@ -45,7 +45,7 @@ impl<'a> Load<'a> {
         Self { server, connections, requests, status, begins, sleeps: false, next: Cell::new(0) }
     }
 
-    /// The same, going to sleep until there is an answer, as the load of others does that it is held against.
+    /// The same, but asleep until there is an answer, as the callers of the database are that it is compared with.
     pub fn sleeping(self) -> Self {
         Self { sleeps: true, ..self }
     }

@@ -42,7 +42,8 @@ mod verification;
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use report::{Machine, Report, Size};
-use server::Server;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
+use server::{PROCESSOR, Server};
 use stock::Stock;
 use verification::Access;
 
@@ -97,6 +98,7 @@ fn main() {
         println!("{HELP}");
         return;
     }
+    leave_to_servers(PROCESSOR);
     let options = Options::of_arguments();
     let mut report = Report { machine: Machine::look(), sizes: Vec::new() };
     for size in &options.sizes {
@@ -117,6 +119,14 @@ fn main() {
     if let Some(file) = options.figures {
         fs::write(file, serde_json::to_string_pretty(&report).unwrap()).unwrap();
     }
+}
+
+/// Keeps the load off the processor that servers run on.
+fn leave_to_servers(processor: &str) {
+    let mut processors = sched_getaffinity(None).unwrap();
+    processors.unset(processor.parse().unwrap());
+    assert!(processors.count() > 0, "servers and load need a processor each");
+    sched_setaffinity(None, &processors).unwrap();
 }
 
 /// All that is measured over one store.

@@ -25,7 +25,7 @@ pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 const CLAIMED_BYTES_MAX: usize = 16 * RECORD_BYTES_MAX;
 
 const MAC_BYTES: usize = 16;
-/// What most records take, so that the memory for one is asked for once.
+/// Room that most records fit into, so that memory for one is asked for once.
 const STORED_BYTES: usize = 320;
 
 /// A value that cannot be written, or is not what was written.

@@ -133,8 +133,9 @@ impl Engine {
         })
     }
 
-    /// Runs `work` over one write transaction and commits it durably if `work` says so. Returns what was written. An
-    /// error means that the handle is spent: the change may be there or not when the medium is opened again.
+    /// Runs `work` over one write transaction and commits it durably if `work` says so. Returns what was written, which
+    /// is nothing without a commit. An error means that the handle is spent: the change may be there or not when the
+    /// medium is opened again.
     pub(crate) fn transact(
         &self,
         keys: &StoreKeys,

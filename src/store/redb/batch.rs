@@ -2,16 +2,20 @@
 //!
 //! What the operations write is laid over the transaction in memory, where those that follow read it, and reaches
 //! the tables once, in the order of its keys, when the batch is over: a row that each of them changes is written
-//! once for all of them, and rows that lie side by side go in together.
+//! once for all of them, and rows that lie side by side go in together. What they read comes from there, from the rows
+//! that are held in memory as the last commit left them, or from the tables.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::btree_map::Entry,
     sync::Arc,
 };
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::{EngineError, definition, guard::Guard, scan, unharmed};
+#[cfg(test)]
+use crate::records::{Record as _, client::Client, host::Host, token::Token, user::User};
 use crate::{
     records::{
         Held, StoreKeys,
@@ -82,7 +86,10 @@ impl<'t> Batch<'t> {
     /// Writes rows, for those that follow to read.
     pub(crate) fn apply(&mut self, rows: Rows) {
         for (table, rows) in rows {
-            self.written.entry(table).or_default().extend(rows);
+            match self.written.entry(table) {
+                Entry::Vacant(place) => drop(place.insert(rows)),
+                Entry::Occupied(place) => place.into_mut().extend(rows),
+            }
         }
     }
 
@@ -147,6 +154,26 @@ impl<'t> Batch<'t> {
         })
     }
 
+    /// In whatever test an operation goes by a held row: the row that is stored, where it can be read and believed,
+    /// is the same.
+    #[cfg(test)]
+    fn assert_is_stored(&self, held: &Held) {
+        let (table, key) = held.place();
+        let Ok(stored) =
+            unharmed(|| Ok(self.table(table)?.get(key.as_slice())?.map(|row| row.value().to_vec())))
+        else {
+            return;
+        };
+        let stored = stored.unwrap_or_else(|| panic!("{table:?} holds a row that is not stored"));
+        let anew = match held {
+            Held::Token(row) => Token::believe(self, key, &stored).map(|own| own == **row),
+            Held::User(row) => User::believe(self, key, &stored).map(|own| own == **row),
+            Held::Host(row) => Host::believe(self, key, &stored).map(|own| own == **row),
+            Held::Client(row) => Client::believe(self, key, &stored).map(|own| own == **row),
+        };
+        assert!(anew.unwrap_or(true), "{table:?} holds another row than the one that is stored");
+    }
+
     pub(super) fn into_fault(self) -> Option<EngineError> {
         self.fault.into_inner()
     }
@@ -174,7 +201,10 @@ impl View for Batch<'_> {
 
     fn held(&self, table: TableId, key: &[u8]) -> Option<Held> {
         let is_written = self.written.get(&table).is_some_and(|rows| rows.contains_key(key));
-        self.hot.as_ref().filter(|_| !is_written)?.find(table, key)
+        let held = self.hot.as_ref().filter(|_| !is_written)?.find(table, key)?;
+        #[cfg(test)]
+        self.assert_is_stored(&held);
+        Some(held)
     }
 
     fn scan(

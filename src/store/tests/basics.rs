@@ -61,7 +61,7 @@ fn a_panicking_operation_leaves_nothing_and_the_next_ones_go_on() {
     assert_eq!((store.health(), store.stats().reopened), (Health::Well, 0));
 }
 
-pub(crate) type Operation<T> = Box<dyn FnOnce(&mut Txn<'_>) -> Result<T, &'static str> + Send>;
+pub(in crate::store) type Operation<T> = Box<dyn FnOnce(&mut Txn<'_>) -> Result<T, &'static str> + Send>;
 
 /// Holds the writer inside of an operation until `hand_over` is done: what that hands over waits behind it, and is
 /// taken together.
@@ -86,7 +86,7 @@ pub(super) fn blocking<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Has all of `operations` wait for the writer, so that they are one batch.
-pub(crate) fn as_one_batch<T: Send + 'static>(
+pub(in crate::store) fn as_one_batch<T: Send + 'static>(
     store: &Store,
     operations: Vec<Operation<T>>,
 ) -> Vec<Result<Result<T, &'static str>, WriteError>> {

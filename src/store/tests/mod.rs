@@ -1,6 +1,6 @@
 //! What the store promises, tested on memory, on files, and on media that fail.
 
-pub(crate) mod basics;
+pub(super) mod basics;
 mod clocks;
 mod copies;
 pub(crate) mod faults;
