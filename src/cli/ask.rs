@@ -325,6 +325,12 @@ pub fn no_id(text: &str, why: &str) -> Stop {
     Stop::not_found(format!("{} {why}", output::shown(text)))
 }
 
+/// A name that nobody has. One that is as long as a token may be one, and is not repeated.
+pub fn nobody(noun: &str, name: &str) -> Stop {
+    let name = if name.len() > ID_BYTES_MAX { "of that name".to_owned() } else { output::shown(name) };
+    Stop::not_found(format!("there is no {noun} {name}"))
+}
+
 fn noun(collection: &str) -> Option<&'static str> {
     let nouns = [
         ("users", "user"),
@@ -466,6 +472,13 @@ mod tests {
         let long = token_id(&"x".repeat(41)).unwrap_err().says;
         assert!(long.starts_with("that is not the id") && !long.contains("xx"), "{long}");
         assert!(long.ends_with("read from standard input alone"), "{long}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_not_repeated_where_it_may_be_a_token() {
+        let told = |name: &str| nobody("host", name).says;
+        assert_eq!(told("web-1"), "there is no host web-1");
+        assert_eq!(told(&"x".repeat(41)), "there is no host of that name");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stop,
-    ask::{Common, encoded, rows, secret, source, span, token_id},
+    ask::{Common, encoded, nobody, rows, secret, source, span, token_id},
     output::Column,
 };
 use crate::{
@@ -199,7 +199,7 @@ pub(super) fn host(common: &Common, named: &str) -> Result<String, Stop> {
         return Ok(named.to_owned());
     }
     let found = common.id_by_name("/v1/hosts", "hostname", named)?;
-    found.ok_or_else(|| Stop::not_found(format!("there is no host {named}")))
+    found.ok_or_else(|| nobody("host", named))
 }
 
 /// The id of the client of an id or a slug.
@@ -208,7 +208,7 @@ pub(super) fn client(common: &Common, named: &str) -> Result<String, Stop> {
         return Ok(named.to_owned());
     }
     let found = common.id_by_name("/v1/clients", "slug", named)?;
-    found.ok_or_else(|| Stop::not_found(format!("there is no client {named}")))
+    found.ok_or_else(|| nobody("client", named))
 }
 
 #[derive(Debug, Subcommand)]

@@ -138,7 +138,11 @@ impl<'v> Txn<'v> {
 
     /// Removes a record that decides about access, as part of the open entry.
     pub fn remove<R: Deciding>(&mut self, record: &R) -> Result<(), Fault> {
-        let key = record.key();
+        self.remove_at::<R>(record.key())
+    }
+
+    /// The same by its key, whatever is there.
+    pub fn remove_at<R: Deciding>(&mut self, key: Vec<u8>) -> Result<(), Fault> {
         self.touch(R::TABLE, &key)?;
         self.set(R::TABLE, key, None);
         Ok(())

@@ -92,9 +92,10 @@ pub fn open(view: &dyn View, terms: Terms<'_>, place: &Place) -> Result<Option<Z
 /// Removes what is kept at `place`, also where it is damaged: nobody asks what it said. The entry must be open. Says
 /// whether there was anything.
 pub fn remove(txn: &mut Txn<'_>, place: &Place) -> Result<bool, Fault> {
-    let there = txn.holds(TableId::Sealed, &place.holder.key())?;
+    let key = place.holder.key();
+    let there = txn.holds(TableId::Sealed, &key)?;
     if there {
-        txn.remove(&Sealed { holder: place.holder, envelope: Vec::new(), entry: 0 })?;
+        txn.remove_at::<Sealed>(key)?;
     }
     Ok(there)
 }
