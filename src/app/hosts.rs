@@ -1,11 +1,13 @@
 //! Hosts, and their sealed credentials.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{App, Failure, fresh, random};
+use super::{App, Failure, fresh, noted, random};
 use crate::{
-    records::{Listed, Page, host::Host},
+    records::{Listed, Page},
     rules::{
         access::Authorized,
         credentials,
@@ -29,9 +31,12 @@ impl App {
 
     /// Changes a host's record.
     pub async fn update_host(&self, who: &Authorized, id: HostId, change: Change) -> Result<Seen, Failure> {
-        let host: Host =
-            self.change(who, move |txn, _, who| hosts::update(txn, &who.by(), id, &change)).await?;
-        self.look(|view, _| Ok(hosts::seen(view, host.clone(), &|token| self.noted(token))?))
+        let last_used = Arc::clone(&self.last_used);
+        self.change(who, move |txn, _, who| {
+            let host = hosts::update(txn, &who.by(), id, &change)?;
+            Ok(hosts::seen(txn, host, &|token| noted(&last_used, token))?)
+        })
+        .await
     }
 
     /// Deletes a host.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, Failure, fresh};
+use super::{App, Failure, fresh, noted};
 use crate::{
     records::{Listed, Page, TableId},
     rules::{
@@ -53,8 +53,12 @@ impl App {
 
     /// Changes a PAT.
     pub async fn update_pat(&self, who: &Authorized, id: TokenId, change: Change) -> Result<Row, Failure> {
-        let token = self.change(who, move |txn, _, who| pats::update(txn, who, id, change)).await?;
-        self.look(|view, now| Ok(tokens::row(view, token.clone(), now, &|id| self.noted(id))?))
+        let last_used = Arc::clone(&self.last_used);
+        self.change(who, move |txn, _, who| {
+            let token = pats::update(txn, who, id, change)?;
+            Ok(tokens::row(txn, token, txn.now(), &|id| noted(&last_used, id))?)
+        })
+        .await
     }
 
     /// Gives a PAT anew.

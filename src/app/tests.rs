@@ -20,8 +20,8 @@ use crate::{
         host::{Sealed, SealedFor},
         tables::ROWS_READ_MAX,
     },
-    rules::{Terms, access::Right, inventory::Condition},
-    token::{HostId, Kind, seal},
+    rules::{Terms, access::Right, hosts, inventory::Condition, pats},
+    token::{HostId, Kind, seal, text},
 };
 
 /// How many points a test looks at: what the variable says, or `usual`.
@@ -142,5 +142,30 @@ fn what_reads_thousands_of_rows_keeps_off_the_threads_that_answer() {
         assert!(busy.await.unwrap().is_err());
         assert!(revoking.await.unwrap().unwrap().matches > 0);
         importing.await.unwrap().unwrap();
+    });
+}
+
+/// Whoever asked would hear that it failed, although it came about.
+#[test]
+fn what_cannot_be_shown_when_it_is_changed_is_not_changed() {
+    let world = World::over(&Ground::new(), Image::Complete);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (app, ground) = (&world.app, &world.ground);
+    let (pat, host) = (ground.pat.token.id, ground.host);
+    let agent = text::parse(ground.agent.expose()).unwrap().id;
+    let damage = move |txn: &mut Txn<'_>, _: Terms<'_>| {
+        for token in [pat, agent] {
+            txn.hint(TableId::LastUsed, token.as_bytes().to_vec(), vec![0; 40]);
+        }
+        Ok(())
+    };
+    runtime.block_on(async {
+        app.change_own(damage).await.unwrap();
+        let before = world.signature();
+        let off = pats::Change { enabled: Some(false), ..pats::Change::default() };
+        assert!(app.update_pat(&world.root(Right::ChangeOwn).unwrap(), pat, off).await.is_err());
+        let tagged = hosts::Change { tags: Some(vec!["a".into()]), facts: None };
+        assert!(app.update_host(&world.root(Right::Operate).unwrap(), host, tagged).await.is_err());
+        assert_eq!(world.signature(), before);
     });
 }
