@@ -98,9 +98,9 @@ fn main() {
         println!("{HELP}");
         return;
     }
-    leave_to_servers(PROCESSOR);
     let options = Options::of_arguments();
     let mut report = Report { machine: Machine::look(), sizes: Vec::new() };
+    leave_to_servers(PROCESSOR);
     for size in &options.sizes {
         if *size < SMALL {
             let _ = fs::remove_dir_all(options.stores.join(size.to_string()));
@@ -143,6 +143,7 @@ fn measured(options: &Options, stock: &Stock) -> Size {
     let last_use = scale::last_use(&daemon, &stock.known, span);
     last_use.iter().for_each(say);
     let memory_after_reading = daemon.memory();
+    daemon.settle();
     let changes = changes::all(&daemon, &session, span);
     let flood = changes::flood(&daemon, &stock.known, &session, rounds, span);
     say(&flood);

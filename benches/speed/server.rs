@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -94,6 +95,13 @@ impl Server {
             .filter(|(of, _)| of.split('{').next() == Some(name))
             .map(|(_, value)| value.parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// Waits until the last uses that questions left are on the disk: what follows is measured by itself.
+    pub fn settle(&self) {
+        while self.metric("bearerd_last_use_backlog") > 0.0 {
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Operations and commits since the start.

@@ -55,9 +55,13 @@ impl<T> Queue<T> {
         if waiting.items.len() >= self.limit {
             return Err((item, NotTaken::Full));
         }
+        // Where others wait, the taker is at work, or has been woken by the first of them.
+        let is_first = waiting.items.is_empty();
         waiting.items.push_back(item);
         drop(waiting);
-        self.woken.notify_one();
+        if is_first {
+            self.woken.notify_one();
+        }
         Ok(())
     }
 
@@ -139,5 +143,25 @@ mod tests {
         let queue = Queue::<u8>::new(0);
         queue.poke();
         assert!(queue.next(None, 1).items.is_empty());
+    }
+
+    #[test]
+    fn whatever_is_added_is_taken_however_adding_and_taking_meet() {
+        const EACH: usize = 2_000;
+        let queue = Queue::new(usize::MAX);
+        let taken = std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                let mut taken = 0;
+                while taken < 3 * EACH {
+                    taken += queue.next(None, 5).items.len();
+                }
+                taken
+            });
+            for _ in 0..3 {
+                scope.spawn(|| (0..EACH).for_each(|item| queue.push(item).unwrap()));
+            }
+            taker.join().unwrap()
+        });
+        assert_eq!((taken, queue.depth()), (3 * EACH, 0));
     }
 }
