@@ -28,7 +28,7 @@ use crate::records::{
 
 /// The most operations that one commit carries.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 512;
-/// Operations after which it gives way: some fifty microseconds.
+/// Operations after which it gives way: some thirty microseconds.
 const OPERATIONS_A_STRETCH: u32 = 2;
 /// Answers after which it gives way, so that those who wait for other answers do not wait for all of these to be sent.
 const ANSWERS_A_STRETCH: u32 = 4;
