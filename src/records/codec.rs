@@ -86,7 +86,9 @@ pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Broken> {
 
 /// The plain encoding, for what is hashed or sealed rather than stored as a record.
 pub fn encode_body<T: Serialize>(value: &T) -> Result<Vec<u8>, Broken> {
-    bincode::serde::encode_to_vec(value, configuration()).map_err(|_| Broken)
+    let mut body = Vec::with_capacity(STORED_BYTES);
+    bincode::serde::encode_into_std_write(value, &mut body, configuration()).map_err(|_| Broken)?;
+    Ok(body)
 }
 
 fn mac(record_key: &MacKey, table: TableId, key: &[u8], signed: &[u8]) -> Result<[u8; MAC_BYTES], Broken> {

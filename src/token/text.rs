@@ -284,21 +284,29 @@ fn checksum(signed: &str) -> [char; CHECKSUM_CHARS] {
 /// A big-endian number of whole words in a fixed count of digits, most significant first. The callers' counts
 /// hold whatever their bytes may be: 62^43 > 2^256, and 62^6 > 2^32.
 fn base62<const BYTES: usize, const DIGITS: usize>(number: &[u8; BYTES]) -> Zeroizing<[char; DIGITS]> {
-    const BASE: u64 = 62;
+    const BASE: u32 = 62;
+    /// Digits that one division yields, and what it divides by.
+    const AT_ONCE: usize = 5;
+    const DIVISOR: u64 = 62u64.pow(5);
     let mut quotient = Zeroizing::new(*number);
     let mut digits = Zeroizing::new(['0'; DIGITS]);
-    for digit in digits.iter_mut().rev() {
+    for digits in digits.rchunks_mut(AT_ONCE) {
         // Long division by hand: the remainder so far, then the next word of 32 bits. As the remainder is below
-        // 62, each step's quotient fits the word that it replaces.
-        let mut remainder: u8 = 0;
+        // the divisor, each step's quotient fits the word that it replaces.
+        let mut remainder: u32 = 0;
         let (words, _) = quotient.as_chunks_mut::<4>();
         for word in words {
             let dividend = u64::from(remainder) << 32 | u64::from(u32::from_be_bytes(*word));
-            let [_, _, _, _, quotient @ ..] = (dividend / BASE).to_be_bytes();
+            let [_, _, _, _, quotient @ ..] = (dividend / DIVISOR).to_be_bytes();
             *word = quotient;
-            [.., remainder] = (dividend % BASE).to_be_bytes();
+            let [_, _, _, _, rest @ ..] = (dividend % DIVISOR).to_be_bytes();
+            remainder = u32::from_be_bytes(rest);
         }
-        *digit = BASE62.digit(remainder);
+        for digit in digits.iter_mut().rev() {
+            let [.., value] = (remainder % BASE).to_be_bytes();
+            *digit = BASE62.digit(value);
+            remainder /= BASE;
+        }
     }
     digits
 }
