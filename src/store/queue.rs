@@ -55,13 +55,9 @@ impl<T> Queue<T> {
         if waiting.items.len() >= self.limit {
             return Err((item, NotTaken::Full));
         }
-        // Where others wait, the taker is at work, or has been woken by the first of them.
-        let is_first = waiting.items.is_empty();
         waiting.items.push_back(item);
         drop(waiting);
-        if is_first {
-            self.woken.notify_one();
-        }
+        self.woken.notify_one();
         Ok(())
     }
 

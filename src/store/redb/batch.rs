@@ -14,12 +14,14 @@ use std::{
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::{EngineError, definition, guard::Guard, scan, unharmed};
-#[cfg(test)]
-use crate::records::{Record as _, client::Client, host::Host, token::Token, user::User};
 use crate::{
     records::{
-        Held, StoreKeys,
+        Held, Record as _, StoreKeys,
+        client::Client,
+        host::Host,
+        token::Token,
         txn::{Rows, scan_over},
+        user::User,
         view::{Direction, Fault, KeyRange, TableId, View, Visit},
     },
     store::{hot::HotRows, pace::Pace, unread::Unread},
@@ -154,24 +156,19 @@ impl<'t> Batch<'t> {
         })
     }
 
-    /// In whatever test an operation goes by a held row: the row that is stored, where it can be read and believed,
-    /// is the same.
-    #[cfg(test)]
-    fn assert_is_stored(&self, held: &Held) {
+    /// Whether a held row is the one that is stored, where that can be read and believed. Asked in tests alone, of
+    /// whatever row an operation goes by.
+    fn has_stored(&self, held: &Held) -> bool {
         let (table, key) = held.place();
-        let Ok(stored) =
-            unharmed(|| Ok(self.table(table)?.get(key.as_slice())?.map(|row| row.value().to_vec())))
-        else {
-            return;
-        };
-        let stored = stored.unwrap_or_else(|| panic!("{table:?} holds a row that is not stored"));
-        let anew = match held {
+        let stored = unharmed(|| Ok(self.table(table)?.get(key.as_slice())?.map(|row| row.value().to_vec())));
+        let Ok(Some(stored)) = stored else { return stored.is_err() };
+        let is_same = match held {
             Held::Token(row) => Token::believe(self, key, &stored).map(|own| own == **row),
             Held::User(row) => User::believe(self, key, &stored).map(|own| own == **row),
             Held::Host(row) => Host::believe(self, key, &stored).map(|own| own == **row),
             Held::Client(row) => Client::believe(self, key, &stored).map(|own| own == **row),
         };
-        assert!(anew.unwrap_or(true), "{table:?} holds another row than the one that is stored");
+        is_same.unwrap_or(true)
     }
 
     pub(super) fn into_fault(self) -> Option<EngineError> {
@@ -202,8 +199,9 @@ impl View for Batch<'_> {
     fn held(&self, table: TableId, key: &[u8]) -> Option<Held> {
         let is_written = self.written.get(&table).is_some_and(|rows| rows.contains_key(key));
         let held = self.hot.as_ref().filter(|_| !is_written)?.find(table, key)?;
-        #[cfg(test)]
-        self.assert_is_stored(&held);
+        if cfg!(test) {
+            assert!(self.has_stored(&held), "{table:?} holds another row than the one that is stored");
+        }
         Some(held)
     }
 
