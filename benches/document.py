@@ -76,9 +76,9 @@ lines = [
     "",
     "Daemon and bare server run on one processor each in turn, the load on another, where it looks for answers without "
     "going to sleep, so that nobody is charged for waking it (which would be charged to the slower of two servers more "
-    "often); a round of one follows a round of the other, and the figures are medians over the rounds. The *bare server* is hyper with one fixed answer: "
-    "it is sent the same requests, looks at none of them, and answers with as many bytes. Processor time is what "
-    "the kernel's scheduler accounts to the server's threads. *Uniform*: every token as often as another; "
+    "often); a round of one follows a round of the other, and the figures are medians over the rounds. The *bare "
+    "server* is hyper with one fixed answer: it is sent the same requests, looks at none of them, and answers with as "
+    "many bytes. Processor time is what the kernel's scheduler accounts to the server's threads. *Uniform*: every token as often as another; "
     "*skewed*: the n-th most asked about with a frequency of 1/n. The stores hold tokens of as many owners as a "
     "thousandth of them, each with its index rows and its audit entry.",
     "",

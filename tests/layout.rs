@@ -151,6 +151,7 @@ const SECRETS: &[(&str, &[&str])] = &[
     ("Secret", &[]),
     ("TokenHash", &["Clone", "Copy", "Serialize", "Deserialize"]),
     ("Key", &[]),
+    ("MacKey", &[]),
     ("RootKey", &[]),
     ("Keyring", &[]),
     ("ServiceSecrets", &[]),

@@ -92,10 +92,9 @@ pub fn open(view: &dyn View, terms: Terms<'_>, place: &Place) -> Result<Option<Z
 /// Removes what is kept at `place`, also where it is damaged: nobody asks what it said. The entry must be open. Says
 /// whether there was anything.
 pub fn remove(txn: &mut Txn<'_>, place: &Place) -> Result<bool, Fault> {
-    let key = place.holder.key();
-    let there = txn.holds(TableId::Sealed, &key)?;
+    let there = place.is_taken(txn)?;
     if there {
-        txn.remove_at::<Sealed>(key)?;
+        txn.remove_at::<Sealed>(place.holder.key())?;
     }
     Ok(there)
 }

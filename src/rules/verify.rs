@@ -286,7 +286,7 @@ fn session_over(
     }
     let is_idle_since = |last| asking.now.since(last) >= idle_seconds;
     // Of what is known without a look at the store, a recent use is enough.
-    if !is_idle_since(asking.noted.map_or(token.created_at, |noted| noted.max(token.created_at))) {
+    if !is_idle_since(asking.noted.unwrap_or(token.created_at).max(token.created_at)) {
         return Ok(None);
     }
     let last = last_use(view, token, asking.noted)?;

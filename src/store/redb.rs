@@ -147,10 +147,11 @@ impl Engine {
             let commit = work(&mut batch);
             let written = if commit { batch.settle() } else { Rows::new() };
             match batch.into_fault() {
-                Some(fault) => transaction.abort().map_err(EngineError::from).and(Err(fault)),
-                None if commit => transaction.commit().map_err(EngineError::from).map(|()| written),
-                None => transaction.abort().map_err(EngineError::from).map(|()| written),
+                Some(fault) => return transaction.abort().map_err(EngineError::from).and(Err(fault)),
+                None if commit => transaction.commit()?,
+                None => transaction.abort()?,
             }
+            Ok(written)
         });
         self.whole(result)
     }
